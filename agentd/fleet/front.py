@@ -266,11 +266,11 @@ class Front:
             if request.path == f"/v1/agents/{request.match_info.get('name')}" and head.status == HTTPStatus.OK:
                 return await _with_host(host, head, parts)
             response = web.StreamResponse(status=head.status, headers=dict(head.headers))
-            await response.prepare(request)
-            async for part in parts:
-                if isinstance(part, bytes):
-                    await response.write(part)
-            await response.write_eof()
+            if await _sent(response.prepare(request)):
+                async for part in parts:
+                    if isinstance(part, bytes) and not await _sent(response.write(part)):
+                        return response
+                await _sent(response.write_eof())
             return response
 
     async def _host_of(self, name: str) -> str:
@@ -285,6 +285,15 @@ class Front:
 
 _ANSWERING: Final = frozenset({HostState.READY, HostState.DRAINING})
 _STOPPING: Final = frozenset({Placement.MOVING, Placement.LEAVING})
+
+
+async def _sent(sending: Awaitable[object]) -> bool:
+    """Whether the client is still there; that it has gone is nothing to log."""
+    try:
+        await sending
+    except ConnectionError:
+        return False
+    return True
 
 
 async def whole(parts: AsyncIterator[Told]) -> tuple[Head, bytes]:

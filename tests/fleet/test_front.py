@@ -218,6 +218,29 @@ async def test_a_client_that_hangs_up_ends_what_goes_on(backend: Backend, socket
             await until(lambda: not backend.under_way)
 
 
+async def test_a_client_that_hangs_up_in_an_answer_is_nothing_to_log(
+    backend: Backend, socket: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def without_end(_host: str, _asked: Asked) -> AsyncGenerator[Told, None]:
+        backend.under_way += 1
+        try:
+            yield Head(HTTPStatus.OK, {})
+            while True:
+                yield bytes(1 << 16)
+                await asyncio.sleep(0)
+        finally:
+            backend.under_way -= 1
+
+    monkeypatch.setattr(backend, "forward", without_end)
+    backend.agents = [of("A", "h1")]
+    async with fronting(backend, socket) as client:
+        answer = await client.get("/v1/agents/A/log")
+        await answer.content.readany()
+        answer.close()
+        await until(lambda: not backend.under_way)
+    assert [each.getMessage() for each in caplog.records if each.name == "aiohttp.server"] == []
+
+
 async def test_a_host_that_is_silent_is_not_waited_for(
     backend: Backend, socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
