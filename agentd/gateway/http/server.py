@@ -122,6 +122,9 @@ class _Connection(web.RequestHandler):
         elif isinstance(exc, UnicodeEncodeError) and not request.headers.get(hdrs.EXPECT, "").isascii():
             # aiohttp's own refusal quotes the header.
             error = of_aiohttp(web.HTTPExpectationFailed())
+        elif isinstance(exc, ConnectionError) and _is_left(request):
+            # The client has gone, or takes nothing of its stream: there is nobody to answer, and nothing to log.
+            raise exc
         else:
             _log.error("gateway_request_failed", method=request.method, path=request.path, exc_info=exc or True)
             text = "internal error; the gateway's log has the details"
@@ -131,3 +134,8 @@ class _Connection(web.RequestHandler):
         response = error_response(request.path, error)
         response.force_close()
         return response
+
+
+def _is_left(request: web.BaseRequest) -> bool:
+    """Whether an answer has begun that cannot be completed, or the connection is closed."""
+    return request.writer.output_size > 0 or request.transport is None or request.transport.is_closing()

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
+from structlog.testing import capture_logs
 
 from agentd.gateway.engine.engine import Engine
 from agentd.gateway.http import docs, openapi
@@ -53,6 +54,13 @@ async def _no_database(_request: web.Request) -> web.Response:
     raise DatabaseUnavailableError("postgresql://somebody@somewhere: it is gone")
 
 
+async def _leave(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse()
+    await answer.prepare(request)
+    await answer.write(b"begun")
+    raise ConnectionResetError("the client takes nothing")
+
+
 async def _open(_request: web.Request) -> web.Response:
     return web.json_response({"ok": True})
 
@@ -66,6 +74,7 @@ OTHERS = (
     *docs.ROUTES,
     *openapi.ROUTES,
     Route("GET", "/v1/fail", _fail, "Fail"),
+    Route("GET", "/left", _leave, "Find that the client has gone"),
     Route("GET", "/v1/database", _no_database, "Fail for want of a database"),
     Route("POST", "/agents", _take, "Declare", scope=Scope.AGENTS),
 )
@@ -209,6 +218,14 @@ async def test_what_goes_wrong_inside_is_not_shown(server: Server, caplog: pytes
     assert (status, body["error"]["code"]) == (503, "database_unavailable")
     assert "somewhere" not in json.dumps(body)
     assert not caplog.records
+
+
+async def test_that_a_client_has_gone_is_no_defect(server: Server) -> None:
+    with capture_logs() as logged:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await server.ask("GET", "/left", AS_ROOT)
+        assert (await server.ask("GET", "/v1/fail", AS_ROOT))[0] == 500
+    assert [(each["event"], each["path"]) for each in logged] == [("gateway_request_failed", "/v1/fail")]
 
 
 @pytest.mark.parametrize(
