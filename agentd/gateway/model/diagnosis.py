@@ -119,9 +119,24 @@ def _failed(run: Run) -> Issue:
 
 _SECRET: Final = re.compile(r"(key|token|secret|password|passwd|credential|auth)", re.IGNORECASE)
 
+_WITHIN: Final = (
+    (re.compile(r"(\b(?:bearer|basic)\s+)[^\s\"',}]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"(://[^\s:/@]*:)[^\s/@]+@"), r"\1***@"),
+    (
+        re.compile(
+            # Bounded: a prompt may stand there, too.
+            rf"""({_SECRET.pattern}[\w.-]{{0,64}}["']?\s{{0,8}}[:=]\s{{0,8}})(?!["']?(?:bearer|basic)\s)"""
+            r"""(?:"[^"]*"|'[^']*'|[^\s"',}]+)""",
+            re.IGNORECASE,
+        ),
+        r"\1***",
+    ),
+)
+"""What may be a secret inside of a word: headers, passwords of URLs, and entries of TOML and JSON."""
+
 
 def without_secrets(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out of a command line what may be a secret: the values of options that are named like one."""
+    """Leave out of a command line what may be a secret: what is named like one, and what headers and URLs carry."""
     shown: list[str] = []
     hidden = False
     for word in argv:
@@ -131,6 +146,12 @@ def without_secrets(argv: tuple[str, ...]) -> tuple[str, ...]:
         elif equals and _SECRET.search(name):
             shown.append(f"{name}=***")
         else:
-            shown.append(word)
+            shown.append(_within(word))
         hidden = word.startswith("-") and not equals and bool(_SECRET.search(name))
     return tuple(shown)
+
+
+def _within(word: str) -> str:
+    for pattern, shown in _WITHIN:
+        word = pattern.sub(shown, word)
+    return word

@@ -251,6 +251,23 @@ def test_a_command_line_is_shown_without_what_may_be_secret() -> None:
 
 
 @pytest.mark.parametrize(
+    "word",
+    [
+        "Authorization: Bearer hunter2",
+        "X-Api-Key: hunter2",
+        "postgresql://agent:hunter2@db/name",
+        'mcp_servers.x.env={ REGION = "eu", API_KEY = "hunter2" }',
+        '{"env":{"GITHUB_TOKEN": "hunter2"},"headers":{"Authorization":"Bearer hunter2"}}',
+    ],
+)
+def test_a_word_is_shown_without_what_may_be_secret_inside_of_it(word: str) -> None:
+    (shown,) = without_secrets((word,))
+    assert "hunter2" not in shown
+    assert "***" in shown
+    assert word.startswith(shown.partition("***")[0])
+
+
+@pytest.mark.parametrize(
     ("args", "profile"),
     [((), None), (("-p", "work"), "work"), (("--profile=work", "-q"), "work"), (("-q",), None), (("-p",), None)],
 )
