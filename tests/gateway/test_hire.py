@@ -80,7 +80,8 @@ def test_hiring_says_at_once_that_the_program_is_not_there(gateway: Gateway) -> 
     assert monotonic() - began < PATIENCE / 2
     assert answer.status == 503
     assert answer.body.startswith(b'{"error":{"code":"agent_not_ready","message":"the agent engineer_alice is declared')
-    assert b'cannot find the program \\"gemini\\"' in answer.body
+    assert b"cannot find the program \\\"gemini\\\" on the agent's PATH, which is agentd's own;" in answer.body
+    assert str(gateway.daemon.folder).encode() not in answer.body, "where agentd sought it is for people on the machine"
 
 
 def test_agentctl_hires_by_the_gateway(gateway: Gateway) -> None:

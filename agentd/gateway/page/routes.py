@@ -18,6 +18,7 @@ from agentd.gateway.http.route import ENGINE, Route
 from agentd.gateway.model.objects import Json, JsonObject
 from agentd.gateway.page.files import PAGE, static_files
 from agentd.gateway.page.markdown import html_of
+from agentd.gateway.talk.agentd import without_search
 from agentd.gateway.talk.definitions import OWN
 from agentd.model.gateway import Scope
 
@@ -135,7 +136,7 @@ async def _text(request: web.Request, name: str, what: str) -> web.Response:
         ) as answer:
             text = await _at_most(answer, _LONGEST)
     except RefusedError as error:
-        raise ApiError(HTTPStatus.NOT_FOUND, "not_found", str(error)) from None
+        raise ApiError(HTTPStatus.NOT_FOUND, "not_found", without_search(str(error))) from None
     return web.Response(body=text, content_type="text/plain", charset="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -16,6 +17,8 @@ from agentd.gateway.model.outcome import Exit
 from agentd.text.timestamps import rfc3339, rfc3339_milliseconds
 
 _SOON: Final = 1.0
+
+_SEARCHED: Final = re.compile(r"(on the agent's PATH) \(.*\)(, which is )", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,12 @@ class Agentd:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
-        return found if isinstance(found, dict) else None
+        return _for_clients(found) if isinstance(found, dict) else None
 
     async def agents(self) -> dict[str, JsonObject]:
         """Show all agents, by name in lower case."""
         found = await self.socket.ask("GET", "/v1/agents")
-        agents = [each for each in (found if isinstance(found, list) else []) if isinstance(each, dict)]
+        agents = [_for_clients(each) for each in (found if isinstance(found, list) else []) if isinstance(each, dict)]
         return {str(each.get("name")).lower(): each for each in agents}
 
     async def exits(self, name: str, since: float) -> list[RunExit]:
@@ -90,6 +93,16 @@ class Agentd:
         lines = found.get("lines") if isinstance(found, dict) else None
         texts = [line.rstrip() for line in (lines if isinstance(lines, list) else []) if isinstance(line, str)]
         return "\n".join([text for text in texts if text][-most:])
+
+
+def without_search(error: str) -> str:
+    """Leave out of an error of agentd's where a program was sought: the machine's folders are nothing for clients."""
+    return _SEARCHED.sub(r"\1\2", error)
+
+
+def _for_clients(agent: JsonObject) -> JsonObject:
+    error = agent.get("error")
+    return {**agent, "error": without_search(error)} if isinstance(error, str) else agent
 
 
 def _exit(event: JsonObject) -> RunExit:
