@@ -30,7 +30,7 @@ def objects(body: Mapping[str, object], name: str) -> Sequence[Mapping[str, obje
 def number(body: Mapping[str, object], name: str) -> int:
     """A whole number, 0 if there is none."""
     value = body.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST else 0
 
 
 def amount(body: Mapping[str, object], name: str) -> float | None:

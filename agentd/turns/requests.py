@@ -34,6 +34,7 @@ from agentd.turns.messages.queue import ConflictError, NoSuchMessageError, Queue
 from agentd.turns.messages.store import StoreError
 from agentd.turns.messages.undelivered import BY_AGENT
 from agentd.turns.peers import Peer
+from agentd.turns.plain_text import plain_object
 from agentd.turns.run_watch import RunWatch
 from agentd.turns.turns import NoSuchAgentError, NotYetError, Turns
 from agentd.turns.views import conversation_view, verdict_view
@@ -250,7 +251,7 @@ class Requests:
                 log.warning("hook_flood", agent=watch.agent, reason=f"over {_HOOKS_A_SECOND:g} hooks a second")
             return _refused(HTTPStatus.TOO_MANY_REQUESTS, f"over {_HOOKS_A_SECOND:g} hooks a second")
         try:
-            body = None if request.body is None or len(request.body) > _LONGEST_HOOK else _object(request.body)
+            body = None if request.body is None or len(request.body) > _LONGEST_HOOK else _said(request.body)
         except ValueError as error:
             return _refused(HTTPStatus.BAD_REQUEST, str(error))
         hook = Hook(name.removesuffix(AGAIN), body, request.peer.pid, again=name.endswith(AGAIN))
@@ -304,6 +305,10 @@ def _object(body: bytes) -> Mapping[str, object]:
     if not isinstance(found, dict):
         raise ValueError("expected a JSON object")  # noqa: TRY004 (what is wrong is a value that somebody sent)
     return found
+
+
+def _said(body: bytes) -> Mapping[str, object]:
+    return plain_object(_object(body))
 
 
 def _conversation(body: Mapping[str, object]) -> Remembered:

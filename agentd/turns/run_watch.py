@@ -43,6 +43,7 @@ from agentd.turns.events import Ended, Outcome, PermissionResolved, TextDelta, T
 from agentd.turns.late_usage import LateUsage
 from agentd.turns.limit_watch import ZONE, LimitWatch
 from agentd.turns.outlet import Outlet
+from agentd.turns.plain_text import plain_event
 from agentd.turns.quota import QuotaWindow, failed_at
 from agentd.turns.reporter import Reporter
 from agentd.turns.witnesses import Witnesses
@@ -159,6 +160,7 @@ class RunWatch:
         """Something happened in a turn."""
         if self._over:
             return
+        event = plain_event(event)
         if isinstance(event, Ended):
             self._usage.tell_now()
         before, at = self.conversation, self._ground.wall()
@@ -169,10 +171,7 @@ class RunWatch:
         # A long answer's pieces go on after what is kept of it is full.
         if self.conversation == before and not isinstance(event, TextDelta):
             return
-        if isinstance(event, Usage):
-            self._outlet.happened(self, event)
-        else:
-            self._tell(event)
+        self._tell(event)
         self._usage.tell_soon()
         self._note_conversation()
         self._doing.judge()
@@ -208,7 +207,8 @@ class RunWatch:
 
     def _tell(self, event: TurnEvent) -> None:
         self._outlet.happened(self, event)
-        self._reporter.event(event, self.conversation)
+        if not isinstance(event, Usage):  # of which `LateUsage` tells
+            self._reporter.event(event, self.conversation)
 
     # -- what others want of it
 

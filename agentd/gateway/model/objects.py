@@ -17,7 +17,8 @@ JsonObject: TypeAlias = dict[str, Json]
 
 def encoded(document: Mapping[str, object]) -> bytes:
     """Write a document as answers carry it: a repeated request is given the same bytes."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    # Half of a surrogate pair, which an older agentd passed on, is no character.
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 class Role(StrEnum):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import hdrs, web
 
 from agentd.gateway.http.stream import MEDIA_TYPE, PATIENCE
+from agentd.gateway.model.objects import encoded
 from agentd.gateway.openai.objects import JsonObject
 
 ALIVE: Final = b": alive\n\n"
@@ -31,7 +31,7 @@ def event(body: JsonObject) -> bytes:
 
 def data(body: JsonObject) -> bytes:
     """Write an event without a name."""
-    return b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    return b"data: " + encoded(body) + b"\n\n"
 
 
 async def send(answer: web.StreamResponse, written: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from hashlib import sha256
 from typing import Final, TypeVar
 
 from agentd.turns.adapter import Hook
@@ -27,10 +28,13 @@ from agentd.turns.events import (
     TurnEvent,
     Usage,
 )
-from agentd.turns.fields import amount, text
+from agentd.turns.fields import MOST, amount, text
 from agentd.turns.quota import QuotaWindow
 
 _Enum = TypeVar("_Enum", bound=StrEnum)
+
+
+_LONGEST_ID: Final = 200
 
 
 class _Body:
@@ -45,17 +49,21 @@ class _Body:
         value = self._fields.get(name)
         return value if isinstance(value, str) and value else otherwise
 
+    def id(self, name: str, otherwise: str = "") -> str:
+        """A name of something, the same for the same text, and no longer than is sensible."""
+        value = self.text(name, otherwise)
+        if len(value) <= _LONGEST_ID:
+            return value
+        digest = sha256(value.encode(errors="replace")).hexdigest()
+        return f"{value[: _LONGEST_ID - len(digest) - 1]}-{digest}"
+
     def known(self, name: str) -> str | None:
         value = self._fields.get(name)
         return value if isinstance(value, str) else None
 
     def count(self, name: str) -> int:
         value = self._fields.get(name)
-        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
-
-    def cost(self, name: str) -> float | None:
-        value = self._fields.get(name)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+        return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST else 0
 
     def amount(self, name: str) -> float | None:
         return amount(self._fields, name)
@@ -83,10 +91,10 @@ def _ended(body: _Body) -> TurnEvent:
 
 def _asked(body: _Body) -> TurnEvent:
     return PermissionAsked(
-        body.text("request", body.number),
+        body.id("request", body.number),
         body.text("name"),
         body.text("text"),
-        body.known("tool"),
+        body.id("tool") or None,
         body.texts("choices"),
         body.mapping("arguments"),
     )
@@ -94,7 +102,7 @@ def _asked(body: _Body) -> TurnEvent:
 
 def _question(body: _Body) -> TurnEvent:
     return QuestionAsked(
-        body.text("request", body.number), body.text("text"), body.texts("choices"), body.known("tool")
+        body.id("request", body.number), body.text("text"), body.texts("choices"), body.id("tool") or None
     )
 
 
@@ -104,7 +112,7 @@ def _usage(body: _Body) -> TurnEvent:
         body.count("output_tokens"),
         body.count("cache_read_tokens"),
         body.count("cache_write_tokens"),
-        body.cost("cost_usd"),
+        body.amount("cost_usd"),
     )
 
 
@@ -112,14 +120,14 @@ READY: Final = "ready"
 """What a program may post that is no event of a turn: it reads its terminal from now on."""
 
 EVENTS: Final[Mapping[str, Callable[[_Body], TurnEvent]]] = {
-    "started": lambda body: Started(body.text("turn", body.number), body.known("prompt")),
+    "started": lambda body: Started(body.id("turn", body.number), body.known("prompt")),
     "text_delta": lambda body: TextDelta(body.text("text")),
     "text": lambda body: Text(body.text("text")),
-    "tool_started": lambda body: ToolStarted(body.text("tool", body.number), body.text("name"), body.text("text")),
-    "tool_completed": lambda body: ToolCompleted(body.text("tool"), body.flag("ok")),
+    "tool_started": lambda body: ToolStarted(body.id("tool", body.number), body.text("name"), body.text("text")),
+    "tool_completed": lambda body: ToolCompleted(body.id("tool"), body.flag("ok")),
     "permission_asked": _asked,
     "permission_resolved": lambda body: PermissionResolved(
-        body.text("request"), body.one_of("decision", Decision, Decision.EXPIRED)
+        body.id("request"), body.one_of("decision", Decision, Decision.EXPIRED)
     ),
     "question_asked": _question,
     "usage": _usage,
