@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 import re
 import sys
 import threading
@@ -16,6 +17,7 @@ import structlog
 
 from agentd.settings.flags import LogFormat
 from agentd.text.quoting import printable
+from agentd.text.terminal import display_of
 
 SHORTEST_REDACTED = 4
 """Characters; shorter secrets would take ordinary words out of every line."""
@@ -127,7 +129,8 @@ def configure(log_format: LogFormat | None, *, debug: bool, redactor: Redactor, 
     processors.append(cast("structlog.types.Processor", redactor.processor))
     if console:
         processors.append(_printable_fields)
-        processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=_write_traceback))
+        colors = display_of(stream, os.environ).colour
+        processors.append(structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_traceback))
     else:
         processors.append(structlog.processors.JSONRenderer())
     structlog.configure(

@@ -47,6 +47,10 @@ def test_an_unknown_topic_is_said_with_the_next_step(client: Client, topic: str,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            [],
+            "name a command, such as agentctl status; new here? agentctl help getting-started; see agentctl --help",
+        ),
         (["statu"], 'there is no command "statu": did you mean status'),
         (["zzz"], 'there is no command "zzz"; see agentctl --help'),
         (["logs"], "the following arguments are required: NAME; see agentctl logs --help"),

@@ -15,7 +15,7 @@ import pytest
 
 from agentd import __version__
 from agentd.cli.agentctl import client as module
-from agentd.cli.agentctl.catalogue import STRUCTURED
+from agentd.cli.agentctl.catalogue import HEADINGS, STRUCTURED
 from tests.cli.support import RUNNING, Client, MemorySource
 
 COMMANDS = (
@@ -57,6 +57,8 @@ def test_help_names_every_command(client: Client) -> None:
     text = client("--help").out
     assert "examples:" in text
     assert re.findall(r"^    ([a-z-]+) ", text, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^  ([a-z].*):$", text, re.MULTILINE) == list(HEADINGS.values())
+    assert re.findall(r":\n    ([a-z-]+) ", text) == list(HEADINGS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -74,6 +76,8 @@ def test_what_makes_no_sense_is_status_2(client: Client, arguments: list[str]) -
     done = client(*arguments)
     assert (done.status, done.out) == (2, "")
     assert "usage: agentctl" in done.err
+    # What every command takes is in the help.
+    assert "--tmux-socket" not in done.err
 
 
 def test_a_setting_that_cannot_be_used_is_status_2(client: Client) -> None:
@@ -227,3 +231,4 @@ def test_a_socket_without_permission_is_not_reachable(client: Client, source: Me
     done = client("list")
     assert done.status == 3
     assert "permission" in done.err
+    assert "start agentd" not in done.err

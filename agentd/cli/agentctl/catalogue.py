@@ -97,6 +97,19 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
 Only the called command's module is imported: all of them cost 60 ms.
 """
 
+HEADINGS: Mapping[str, str] = {
+    "status": "look at agents",
+    "send": "talk to them",
+    "usage": "see what happened",
+    "init": "declare and change them",
+    "inventory": "hand work to workers",
+    "worktrees": "what they have done",
+    "validate": "check files and the machine",
+    "session": "the gateway, a fleet, hosts of MCP servers",
+    "upgrade": "agentd and this help",
+}
+"""What the help writes above a command and those that follow it."""
+
 STRUCTURED = frozenset(
     {
         *(name for module in ("providers", "workers", "mcp", "send", "usage", "collect") for name in COMMANDS[module]),

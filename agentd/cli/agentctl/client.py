@@ -120,6 +120,9 @@ _ADDED_LATER: Mapping[str, Json] = {
 class UnreachableError(Exception):
     """No daemon answers on the socket; the text says which one, and why."""
 
+    kept_out = False
+    """Whether somebody may well listen there, but not to this user."""
+
 
 class ApiError(Exception):
     """The daemon answered, but not with what was asked for."""
@@ -310,7 +313,9 @@ def _connect(path: Path) -> socket.socket:
         along(partial(_wait_for_place, connection, str(path)))
     except OSError as error:
         connection.close()
-        raise UnreachableError(_reason(error)) from None
+        unreachable = UnreachableError(_reason(error))
+        unreachable.kept_out = isinstance(error, PermissionError)
+        raise unreachable from None
     return connection
 
 
@@ -334,7 +339,7 @@ def _reason(error: OSError) -> str:
         case ConnectionRefusedError():
             return "nobody listens on it"
         case PermissionError():
-            return "no permission; its group may use it"
+            return "no permission: its owner and its group may use it"
         case TimeoutError():
             return f"no answer within {ANSWER_LIMIT:.0f} s"
         case _:

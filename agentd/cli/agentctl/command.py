@@ -10,6 +10,7 @@ from enum import IntEnum
 from itertools import islice
 
 from agentd.cli.agentctl.catalogue import SUMMARIES
+from agentd.cli.agentctl.help_layout import Help
 from agentd.settings.flags import SHARED_FIELDS
 from agentd.settings.options import add_options
 
@@ -28,6 +29,7 @@ NAMES_COMMAND = "__names"
 
 _UNKNOWN_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 _QUOTED = re.compile(r"[\w-]+")
+_COMMAND_MISSING = "arguments are required: COMMAND"
 
 
 PATIENCE = 60.0
@@ -250,6 +252,8 @@ class Parser(argparse.ArgumentParser):
             close = get_close_matches(unknown[1], _QUOTED.findall(unknown[2]), n=2)
             message = f"there is no command {quote(unknown[1])}"
             message += f": did you mean {' or '.join(close)}?" if close else ""
+        elif message.endswith(_COMMAND_MISSING):
+            message = "name a command, such as agentctl status; new here? agentctl help getting-started"
         raise CommandLineError(f"{self.prog}: {message}; see {self.prog} --help", self.format_usage())
 
 
@@ -291,7 +295,7 @@ class Commands:
             help=summary,
             description=_description(summary, details),
             epilog="examples:\n" + "\n".join(f"  {line}" for line in examples.splitlines()),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Help,
             allow_abbrev=False,
         )
         add_shared_options(parser)

@@ -56,12 +56,15 @@ def _run(arguments: argparse.Namespace, as_json: bool) -> int:
     try:
         command_status: int = arguments.run(invocation)
     except UnreachableError as error:
-        message = f"{program} is not reachable on {settings.api_socket}: {error}{_advice(invocation)}"
+        advice = _advice(invocation, kept_out=error.kept_out)
+        message = f"{program} is not reachable on {settings.api_socket}: {error}{advice}"
         return _report(message, Status.UNREACHABLE, as_json, _structured(arguments, message, Status.UNREACHABLE))
     return command_status
 
 
-def _advice(invocation: Invocation) -> str:
+def _advice(invocation: Invocation, *, kept_out: bool) -> str:
+    if kept_out:
+        return "; have somebody add you to that group, or name another socket with --api-socket or AGENTD_API_SOCKET"
     if invocation.fleet:
         return "; start agentd-fleet head or join beside this agentd"
     from agentd.cli.agentctl.answers import answers

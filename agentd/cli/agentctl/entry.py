@@ -25,10 +25,13 @@ from agentd.cli.agentctl.command import (
     print_document,
     structured,
 )
+from agentd.cli.agentctl.help_layout import Overview
 from agentd.files.streams import with_streams
 from agentd.settings.flags import OPTIONS, SHARED_FIELDS
 
-_DESCRIPTION = "Shows the agents that agentd runs, and edits the file that declares them."
+_DESCRIPTION = """\
+Shows the agents that agentd runs, and edits the file that declares them.
+New here? agentctl help getting-started"""
 
 _EPILOG = """\
 examples:
@@ -117,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="agentctl",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Overview,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"agentctl {__version__}")

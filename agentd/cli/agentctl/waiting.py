@@ -80,7 +80,8 @@ def wait_until_running(invocation: Invocation, name: str) -> AgentStatus:
         if agent.state in ENDED or agent.error is not None:
             reason = f": {agent.error}" if agent.error else ""
             advice = "; agentctl start runs it" if agent.state == AgentState.DISABLED else ""
-            raise CommandError(f"{name} is declared, and is {agent.state}{reason}{advice}")
+            state = "in back-off" if agent.state == AgentState.BACKOFF else agent.state
+            raise CommandError(f"{name} is declared, and is {state}{reason}{advice}")
         return f"{name} is {agent.state}"
 
     return wait_for(invocation, look)
