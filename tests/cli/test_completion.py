@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.support import RUNNING, Client, MemorySource, TmuxServer
 from tests.support.daemon import program
+from tests.support.thorough import everyday
 from tests.support.waiting import wait_for
 
 SHELLS = {
@@ -49,7 +50,7 @@ class Shell:
         return self._tmux.screen("s")
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=everyday(["bash"], SHELLS))
 def shell(request: pytest.FixtureRequest, client: Client, operator_tmux: TmuxServer, source: MemorySource) -> Shell:
     name = str(request.param)
     if shutil.which(name) is None:

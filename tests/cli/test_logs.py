@@ -14,6 +14,7 @@ from agentd.recording.transcripts.files import TranscriptFiles
 from agentd.recording.transcripts.run_folder import RunFolder
 from tests.cli.support import RUNNING, Client, MemorySource, TmuxServer
 from tests.support.daemon import program
+from tests.support.thorough import everyday
 from tests.support.transcripts import files_in, keep
 from tests.support.waiting import wait_for
 
@@ -128,7 +129,7 @@ def wait_for_text(path: Path, text: str) -> None:
     wait_for(lambda: path.read_bytes().endswith(text.encode()), 20, what=f"{text!r} is printed", explain=path.read_text)
 
 
-@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("raw", everyday([False], [False, True]))
 def test_following_goes_on_over_parts_and_runs_until_the_agent_has_ended(
     client: Client, transcripts: TranscriptFiles, source: MemorySource, raw: bool
 ) -> None:

@@ -31,6 +31,7 @@ from tests.daemon.support import (
 )
 from tests.support.daemon import Daemon
 from tests.support.processes import wait_until_gone
+from tests.support.thorough import everyday
 from tests.support.user_database import alone_with_users
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run agents as another user")
@@ -161,7 +162,7 @@ def test_missing_socket_folders_are_made_for_the_user(daemon: Daemon, account: p
     assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (account.pw_uid, 0o750)
 
 
-@pytest.mark.parametrize("what", ["socket", "folder"])
+@pytest.mark.parametrize("what", everyday(["folder"], ["socket", "folder"]))
 def test_what_is_removed_is_made_again_for_the_user(daemon: Daemon, account: pwd.struct_passwd, what: str) -> None:
     daemon.tmux_socket = daemon.runtime / "made" / "tmux.sock"
     start(daemon, stay("a", workdir="/"), flags=("--admin-group=adm", "--interval=200ms"))

@@ -16,6 +16,7 @@ import pytest
 from tests.daemon.support import another_run, known, pids, running, script, start, stay
 from tests.support.agents import jcard
 from tests.support.daemon import ConfigFileJson, Daemon
+from tests.support.thorough import everyday
 
 NEVER = "--interval=1h"
 """No resync comes to the help of the watching."""
@@ -26,6 +27,9 @@ ACTED_ON_SECONDS = 0.3
 def text_of(*agents: dict[str, object], lease: str | None = None) -> str:
     """A drop-in's text."""
     return ("" if lease is None else f'[drop_in]\nlease = "{lease}"\n') + jcard(*agents)
+
+
+HALF_BAD = text_of(stay("n"), {"name": "bad", "restart": 5})
 
 
 def begin(daemon: Daemon, files: dict[str, str], *agents: dict[str, object], flags: tuple[str, ...] = (NEVER,)) -> None:
@@ -137,7 +141,7 @@ def test_a_change_is_acted_on_within_300_ms(daemon: Daemon) -> None:
     assert min(took) < ACTED_ON_SECONDS, took
 
 
-@pytest.mark.parametrize("broken", ["[[agents]", text_of(stay("n"), {"name": "bad", "restart": 5}), ""])
+@pytest.mark.parametrize("broken", everyday([HALF_BAD], ["[[agents]", HALF_BAD, ""]))
 def test_an_error_leaves_the_last_good_content_in_force(daemon: Daemon, broken: str) -> None:
     begin(daemon, {"x.toml": text_of(stay("x")), "y.toml": text_of(stay("y"))}, stay("a"))
     before = running(daemon, "a", "x", "y")
@@ -166,7 +170,7 @@ def test_a_file_that_was_never_good_declares_nothing(daemon: Daemon) -> None:
     told(daemon, "config_rejected", daemon.drop_ins / "b.toml")
 
 
-@pytest.mark.parametrize("second", [stay("X"), stay("z", session="x")])
+@pytest.mark.parametrize("second", everyday([stay("X")], [stay("X"), stay("z", session="x")]))
 def test_a_clash_is_an_error_of_the_later_file(daemon: Daemon, second: dict[str, object]) -> None:
     begin(daemon, {"b.toml": text_of(stay("x"))})
     first = running(daemon, "x")
@@ -411,7 +415,7 @@ class TestAcrossARestart:
         daemon.wait_gone("c")
         assert pids(daemon) == {"d": before["d"]}
 
-    @pytest.mark.parametrize("broken", ["[", ""])
+    @pytest.mark.parametrize("broken", everyday(["["], ["[", ""]))
     def test_a_drop_in_that_is_invalid_at_the_start_leaves_its_agents(self, daemon: Daemon, broken: str) -> None:
         files = {"b.toml": text_of(stay("b"), stay("gone")), "c.toml": text_of(stay("c"))}
         begin(daemon, files, stay("a"))

@@ -297,6 +297,7 @@ def small_disk(daemon: Daemon) -> Iterator[Path]:
 
 @root
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_full_disk_stops_recording_and_nothing_else(daemon: Daemon, small_disk: Path) -> None:
     # Until the last block of the file is full there is room.
     text = f"i=0; while :; do i=$((i+1)); echo tick $i {'.' * 500}; sleep 0.01; done"

@@ -11,9 +11,12 @@ import pytest
 @pytest.mark.parametrize(
     "module",
     [
-        # These import all of agentd, 3 s of CPU; .ci/run runs both programs.
-        *(pytest.param(module, marks=pytest.mark.thorough) for module in ("benchmarks", "tests.faults")),
-        *("benchmarks.peers", "tests.soak"),
+        # The first two import all of agentd, 3 s of CPU; .ci/run runs both programs.
+        *(
+            pytest.param(module, marks=pytest.mark.thorough)
+            for module in ("benchmarks", "tests.faults", "benchmarks.peers")
+        ),
+        "tests.soak",
     ],
 )
 def test_each_program_has_a_help(module: str) -> None:

@@ -94,9 +94,7 @@ def test_a_worker_from_spawn_to_terminate(typed: Typed, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    everyday(
-        ["send {} hi", "collect {}"], ["send {} hi", "answer {} allow", "interrupt {}", "keys {} Enter", "collect {}"]
-    ),
+    everyday(["collect {}"], ["send {} hi", "answer {} allow", "interrupt {}", "keys {} Enter", "collect {}"]),
 )
 def test_of_a_worker_that_there_is_not_all_commands_say_so_as_an_object(typed: Typed, line: str) -> None:
     assert typed.refused(line.format("w1130-000000-aaaaaa"))["message"]

@@ -14,6 +14,7 @@ import pytest
 from tests.sandbox.conftest import KINDS, PYTHON, Sandboxed
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
+from tests.support.thorough import everyday
 
 SCRIPT = Path(__file__).with_name("escaping_agent.py").read_text()
 """Given as a text: a sandbox need not show this clone, as where that lies below /tmp."""
@@ -223,7 +224,7 @@ def test_a_writable_path_that_became_a_symlink_is_refused(sandboxed: Sandboxed, 
     assert not [*prize.iterdir()]
 
 
-@pytest.mark.parametrize("place", ["state", "secrets", "data", "run/tmux.sock.runs"])
+@pytest.mark.parametrize("place", everyday(["state", "secrets"], ["state", "secrets", "data", "run/tmux.sock.runs"]))
 def test_what_is_agentds_own_is_given_to_no_agent(sandboxed: Sandboxed, place: str) -> None:
     daemon = sandboxed.daemon
     path = daemon.folder / place if "/" not in place else Path(f"{daemon.tmux_socket}.runs")

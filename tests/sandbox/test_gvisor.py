@@ -20,6 +20,7 @@ from agentd.sandbox.rules import Access, Rule, Sandbox
 from agentd.sandbox.support import Support
 from tests.sandbox.conftest import Sandboxed
 from tests.support.agents import jcard
+from tests.support.thorough import everyday
 
 WORK, RUN = Path("/srv/work"), Path("/run/agentd/t.runs")
 USER = AgentUser("ada", 1001, 1002, (), Path("/home/ada"), "/bin/sh", switch=False)
@@ -149,7 +150,7 @@ exit 7
 """
 
 
-@pytest.mark.parametrize("flags", [False, True], ids=["defaults", "the Go agentd's flags"])
+@pytest.mark.parametrize("flags", everyday([False], [False, True]), ids=["defaults", "the Go agentd's flags"])
 def test_runsc_is_run_in_the_pane_and_nobody_outside_sees_its_bundle(sandboxed: Sandboxed, flags: bool) -> None:
     """By a stand-in, which is no sandbox."""
     daemon = sandboxed.daemon

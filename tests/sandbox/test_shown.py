@@ -9,6 +9,7 @@ import pytest
 from tests.cli.support import Client
 from tests.sandbox.conftest import Sandboxed
 from tests.support.agents import jcard
+from tests.support.thorough import everyday
 
 
 def writable_mounts(mountinfo: str, folder: Path) -> set[str]:
@@ -19,7 +20,7 @@ def writable_mounts(mountinfo: str, folder: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("network", ["host", "none"])
+@pytest.mark.parametrize("network", everyday(["none"], ["host", "none"]))
 def test_what_status_shows_is_what_was_composed(sandboxed: Sandboxed, network: str) -> None:
     daemon = sandboxed.daemon
     for name in ("TOKEN", "OTHER"):

@@ -128,6 +128,7 @@ def test_a_signal_is_passed_on_and_nothing_outlives_it(running: Sandboxed, clien
     assert not psutil.wait_procs(below, timeout=30)[1]
 
 
+@pytest.mark.thorough
 def test_the_agents_limits_hold_it(running: Sandboxed, client: Client) -> None:
     daemon = running.daemon
     text = daemon.jcard.read_text().replace("type = ", "pid_limit = 20\ntype = ", 1)

@@ -47,10 +47,10 @@ def assert_refused(done: Finished, path: str, results: Path) -> None:
     [
         (b"../../../escaped", '"../../../escaped"'),
         pytest.param(b"../x", '"../x"', marks=pytest.mark.thorough),
-        (b"a/../../x", '"a/../../x"'),
+        pytest.param(b"a/../../x", '"a/../../x"', marks=pytest.mark.thorough),
         # Of these git knows itself.
         pytest.param(b"/tmp/escaped", "empty filename", marks=pytest.mark.thorough),
-        (b"a//x", "empty filename"),
+        pytest.param(b"a//x", "empty filename", marks=pytest.mark.thorough),
         pytest.param(b"./x", '"./x"', marks=pytest.mark.thorough),
         (b".git/hooks/post-checkout", '".git/hooks/post-checkout"'),
         pytest.param(b"vendor/.GIT/config", '"vendor/.GIT/config"', marks=pytest.mark.thorough),

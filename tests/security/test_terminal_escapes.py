@@ -18,6 +18,7 @@ from agentd.text.terminal import harmless
 from tests.daemon.support import script, start
 from tests.support.daemon import Daemon, program
 from tests.support.forked import run_agentctl
+from tests.support.thorough import everyday
 
 ESCAPES = [
     "\x1b[2J",
@@ -62,7 +63,7 @@ def agentctl(daemon: Daemon, *arguments: str, **env: str) -> subprocess.Complete
     return run_agentctl([program("agentctl"), *arguments], env=env, cwd=Path.cwd(), timeout=30)
 
 
-@pytest.mark.parametrize("log_format", ["console", "json"])
+@pytest.mark.parametrize("log_format", everyday(["console"], ["console", "json"]))
 def test_a_forged_report_of_a_launcher_writes_no_escapes_into_log_and_status(daemon: Daemon, log_format: str) -> None:
     start(daemon, script("a", "sleep 600"), flags=[f"--log-format={log_format}"])
     pid = daemon.wait_state("a", "running")["pid"]

@@ -11,6 +11,9 @@ import pytest
 from tests import faults
 from tests.faults.points import Point, _owner
 
+pytestmark = pytest.mark.thorough
+"""As the fault runs are; they import all programs."""
+
 
 def _points() -> Iterator[Point]:
     """Give those of all families: each module, or a class of it, has its own in tuples."""

@@ -24,6 +24,7 @@ def test_what_was_left_is_found_by_what_it_says_and_by_its_name(tmp_path: Path) 
     assert traces(tmp_path / "none", folder) == []
 
 
+@pytest.mark.thorough
 def test_root_too_gives_agents_the_tests_home(daemon: Daemon) -> None:
     if os.geteuid() != 0 or ONLY_PROGRAMS:
         pytest.skip("not root, or the program: the first gives agents its own HOME, the second that of the account")

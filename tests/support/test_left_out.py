@@ -9,6 +9,7 @@ from tests.support.skips import command_for
 _OF_REAL_AGENTS = re.compile(r"^pytestmark = (REAL|DAYS|\[\*(REAL|DAYS))\b", re.MULTILINE)
 PAGE = TESTS / "gateway/test_page.py"
 TURNS = TESTS / "gateway/test_turns.py"
+FAULT_POINTS = TESTS / "supervise/test_fault_points.py"
 
 
 def test_a_file_is_read_where_its_kind_is_asked_for_or_it_is_named() -> None:
@@ -20,6 +21,8 @@ def test_a_file_is_read_where_its_kind_is_asked_for_or_it_is_named() -> None:
     assert not is_left_out(TESTS / "gateway", "", [TURNS])
     assert not is_left_out(TESTS / "gateway", "browser", [TESTS])
     assert not is_left_out(PAGE, "browser", [TESTS])
+    assert is_left_out(FAULT_POINTS, "gateway", [TESTS])
+    assert not is_left_out(FAULT_POINTS, "thorough or program", [TESTS])
     assert not is_left_out(TESTS / "daemon/test_turns.py", "", [TESTS])
     assert not is_left_out(Path("/elsewhere/gateway/test_x.py"), "", [])
 
@@ -28,6 +31,7 @@ def test_files_left_out_hold_nothing_that_would_be_run() -> None:
     real = [path for path in (TESTS / "harness").rglob("test_*.py") if whole_file_markers(path)]
     assert len(real) > 10
     assert [path.name for path in real if not _OF_REAL_AGENTS.search(path.read_text())] == []
+    assert "\npytestmark = pytest.mark.thorough\n" in FAULT_POINTS.read_text()
 
 
 def test_each_file_left_out_has_a_command_that_runs_it() -> None:

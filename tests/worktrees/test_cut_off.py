@@ -86,7 +86,7 @@ LEFT_BY_MAKING = {
     "no HEAD": (ADD, 'rm "$own/HEAD" "$tree/a.txt"'),
     "files that git no longer knows": (ADD, 'rm -r "$own" "$tree/.git"'),
 }
-MOST_LEFT = ("an empty commondir, which git dies of", "no link", "no HEAD")
+MOST_LEFT = ("an empty commondir, which git dies of", "no HEAD")
 
 
 @pytest.mark.parametrize("left", everyday(MOST_LEFT, LEFT_BY_MAKING))
