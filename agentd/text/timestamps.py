@@ -33,6 +33,18 @@ def rfc3339_milliseconds(seconds: float) -> str:
     return f"{_to_the_second(whole)}.{milliseconds:03}Z"
 
 
+def rfc3339_microseconds(seconds: float) -> str:
+    """Write a time, in seconds since the epoch, to the microsecond.
+
+    Examples
+    --------
+    >>> rfc3339_microseconds(1.2345678)
+    '1970-01-01T00:00:01.234567Z'
+    """
+    whole, microseconds = divmod(int(seconds * 1_000_000), 1_000_000)
+    return f"{_to_the_second(whole)}.{microseconds:06}Z"
+
+
 def from_rfc3339(written: str) -> int:
     """Read what `rfc3339` wrote, without importing datetime, which costs agentctl 2 ms.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import NamedTuple
@@ -338,13 +339,13 @@ def _worktree(worktree: WorktreeStatus) -> str:
 
 def _from_now(moment: str) -> str:
     """Say how far away an RFC 3339 time is."""
-    from datetime import UTC, datetime
+    from agentd.text.iso8601 import seconds_of
 
-    try:
-        seconds = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
+    at = seconds_of(moment)
+    if at is None:
         return f"at {moment}"
-    return f"in {span(round(seconds))}" if seconds > 0 else "now"
+    left = at - time.time()
+    return f"in {span(round(left))}" if left > 0 else "now"
 
 
 def _plain(value: object) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from agentd.cli.agentctl.client import Json
 from agentd.cli.agentctl.kept_events import data_of
 from agentd.model.usage_sources import cost_source, usage_source
+from agentd.text.iso8601 import seconds_of
 
 USAGE, QUOTA = "turn_usage", "turn_quota"
 """The kinds of events."""
@@ -116,7 +117,5 @@ def age(at: str, now: datetime) -> int | None:
 
 
 def _seconds(at: str, now: datetime) -> int:
-    try:
-        return round((now - datetime.fromisoformat(at)).total_seconds())
-    except (ValueError, TypeError):
-        return 0
+    written = seconds_of(at)
+    return 0 if written is None else round(now.timestamp() - written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -16,6 +17,7 @@ from agentd.cli.agentctl.command import (
     not_empty,
     whole_number,
 )
+from agentd.text.timestamps import rfc3339_microseconds
 
 _SET_DETAILS = """\
 The fields are those of the jcard (agentctl help jcard), and env.NAME. A value is read as TOML if the field takes that
@@ -214,6 +216,4 @@ def _apply(invocation: Invocation) -> Status:
 
 def _now() -> str:
     """The time, to the microsecond and taken under the file's lock: two commands in one second are two changes."""
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return rfc3339_microseconds(time.time())

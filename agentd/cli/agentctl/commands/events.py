@@ -220,9 +220,7 @@ def _value(value: Json) -> str:
 
 def _local(moment: str) -> str:
     """Format a time in the local time zone."""
-    from datetime import datetime
+    from agentd.text.iso8601 import seconds_of
 
-    try:
-        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except ValueError:
-        return printable(moment)
+    at = seconds_of(moment)
+    return printable(moment) if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
