@@ -7,36 +7,16 @@ activity becomes ``unknown``.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import structlog
 
 from agentd.model.states import Activity
 from agentd.turns.activity import NOBODY_SPEAKS, Seen, Shown
 from agentd.turns.activity_watch import ActivityWatch
-from agentd.turns.adapter import (
-    Adapter,
-    Answer,
-    GoesOn,
-    Granularity,
-    Ground,
-    Hook,
-    LiveRun,
-    NamesWitnesses,
-    NotNowError,
-    ReadsLate,
-    Recalls,
-    SaysGranularity,
-    SeesScreen,
-    Settles,
-    TellsAgain,
-    TurnsError,
-    Watch,
-)
-from agentd.turns.adapter_call import CALL_LIMIT, meant, within
+from agentd.turns.adapter import Adapter, Answer, Granularity, Ground, Hook, LiveRun, TurnsError
+from agentd.turns.adapter_call import CALL_LIMIT, meant
 from agentd.turns.asked import Asked
 from agentd.turns.conversation import Conversation, Request, Turn, decide, expired, take
 from agentd.turns.events import Ended, Outcome, PermissionResolved, TextDelta, TurnEvent, Usage
@@ -46,25 +26,15 @@ from agentd.turns.outlet import Outlet
 from agentd.turns.plain_text import plain_event
 from agentd.turns.quota import QuotaWindow, failed_at
 from agentd.turns.reporter import Reporter
+from agentd.turns.watched import Watched
 from agentd.turns.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
 
-_DELIVERY_LIMIT = 30.0
-"""Seconds for handing over a message: it is typed, seen to be typed, and Enter pressed again after 3 s."""
-
 _NOT_THE_USERS = (Activity.WORKING, Activity.WAITING_PERMISSION, Activity.WAITING_INPUT)
-
-_RECALL_LIMIT = 15.0
-"""Seconds for looking up a message in the harness's record, which may have to be found first."""
 
 _STARTED = 1.0
 """Seconds after which a program that has said nothing of itself counts as reading its terminal."""
-
-_ADAPTER = Witnesses("adapter", "adapter")
-"""Of a third party's adapter that does not say more."""
-
-T = TypeVar("T")
 
 
 class RunWatch:
@@ -80,9 +50,8 @@ class RunWatch:
         self._reporter = Reporter(run.facts.agent, run.facts.run_id, outlet.emit)
         self.limits = LimitWatch(run.limit, run.memo.get(ZONE), self._reporter.quota)
         self._doing = ActivityWatch(self, self.limits, ground.wall, self._reporter.activity)
-        self._watch: Watch | None = None
+        self._watched = Watched(run.facts.agent, self._fail)
         self._asked = Asked()
-        self._granularity = Granularity.SCREEN
         self._reads_from = 0.0
         self._task: asyncio.Task[None] | None = None
         self._usage = LateUsage(lambda: self.conversation, lambda usage: self._reporter.event(usage, self.conversation))
@@ -117,14 +86,11 @@ class RunWatch:
         """Begin to watch."""
         if self.run.limit is not None:
             self.conversation = Conversation(last=failed_at(self.run.limit))
-        try:
-            self._watch = adapter.watch(self.run, self, self._ground)
-            self._granularity = adapter.granularity
-            self._reads_from = asyncio.get_running_loop().time() + _STARTED
-        except Exception as error:  # noqa: BLE001 (an adapter may raise anything; it costs its own run's activity)
-            self._fail(error)
+        watch = self._watched.begin(adapter, self.run, self, self._ground)
+        if watch is None:
             return
-        self._task = asyncio.get_running_loop().create_task(self._watch.run(), name=f"turns of {self.agent}")
+        self._reads_from = asyncio.get_running_loop().time() + _STARTED
+        self._task = asyncio.get_running_loop().create_task(watch.run(), name=f"turns of {self.agent}")
         self._task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -141,7 +107,7 @@ class RunWatch:
             harness=self.run.facts.harness,
             reason=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
         )
-        self._watch = None
+        self._watched.watch = None
         if self._task is not None:
             self._task.cancel()
         self._doing.forget()
@@ -214,14 +180,7 @@ class RunWatch:
 
     async def hook(self, hook: Hook) -> bytes | None:
         """Have the adapter take what a hook posted; waits as long as it holds the hook."""
-        watch = self._watch
-        if watch is None:
-            return None
-        try:
-            return await watch.hook(hook)
-        except Exception as error:  # noqa: BLE001 (an adapter may raise anything; it costs its own run's activity)
-            self._fail(error)
-            return None
+        return await self._watched.hook(hook)
 
     async def answer(self, request: str | None, answer: Answer, by: str | None = None) -> Request:
         """Answer a request; with no id the only one there is.
@@ -236,10 +195,10 @@ class RunWatch:
         TurnsError
             If there is no such request any more, or the answer does not fit.
         """
-        watch = self._watching()
+        self._watched.required()
         await self._asked.wait(self.conversation, self.current)
         found = meant(self.agent, self.conversation.requests, request)
-        await self._call(watch.answer(found, answer))
+        await self._watched.answer(found, answer)
         self.conversation, first = decide(self.conversation, found.id)
         if first:
             self._tell(PermissionResolved(found.id, answer.decision, by))
@@ -254,19 +213,12 @@ class RunWatch:
     @property
     def witnesses(self) -> Witnesses:
         """Who says what becomes of a message."""
-        watch = self._watch
-        return watch.witnesses if watch is not None and isinstance(watch, NamesWitnesses) else _ADAPTER
+        return self._watched.witnesses
 
     @property
     def granularity(self) -> Granularity:
         """In what pieces the text of answers comes."""
-        watch = self._watch
-        return watch.granularity if watch is not None and isinstance(watch, SaysGranularity) else self._granularity
-
-    @property
-    def _speaks_late(self) -> bool:
-        """Whether its program need not say that it is there."""
-        return self._granularity is Granularity.SCREEN
+        return self._watched.granularity
 
     @property
     def at_work(self) -> bool:
@@ -283,35 +235,26 @@ class RunWatch:
     @property
     def wants_screen(self) -> bool:
         """Whether its terminal is to be looked at though a record tells what the agent is doing."""
-        watch = self._watch
-        return watch is not None and isinstance(watch, SeesScreen) and not self.at_work
+        return self._watched.sees_screen and not self.at_work
 
     def saw(self, screen: str) -> None:
         """Have the adapter take what the terminal shows."""
-        watch = self._watch
-        if watch is not None and isinstance(watch, SeesScreen):
-            try:
-                watch.shows(screen)
-            except Exception as error:  # noqa: BLE001 (an adapter may raise anything; it costs its own run's activity)
-                self._fail(error)
+        self._watched.saw(screen)
 
     def listens(self) -> bool:
         """Whether it is the user's move, and the run takes a message."""
-        if self._watch is None or self._over or self.at_work or self.conversation.requests or self.current is None:
+        if self._watched.watch is None or self._over or self.current is None:
+            return False
+        if self.at_work or self.conversation.requests:
             return False
         if self.current.doing.activity is not Activity.UNKNOWN:
             return True
         # A program that tells of its turns itself need not say that it is there.
-        return self._speaks_late and asyncio.get_running_loop().time() >= self._reads_from
+        return self._watched.speaks_late and asyncio.get_running_loop().time() >= self._reads_from
 
     async def hindrance(self, *, returned: str | None) -> str | None:
         """Why the agent cannot be handed a message just now, though it is idle; as `Watch.hindrance`."""
-        if self._watch is None:
-            return "it is not watched any more"
-        try:
-            return await self._call(self._watch.hindrance(returned=returned))
-        except TurnsError as error:
-            return str(error)
+        return await self._watched.hindrance(returned=returned)
 
     async def deliver(self, text: str) -> None:
         """Hand over a message.
@@ -323,9 +266,7 @@ class RunWatch:
         TurnsError
             If it was not, or not for certain.
         """
-        if self._watch is None:
-            raise NotNowError(f"{self.agent} is not watched any more")
-        await self._call(self._watch.deliver(text), _DELIVERY_LIMIT)
+        await self._watched.deliver(text)
 
     async def recall(self, text: str, turn: str | None, since: float) -> None:
         """Take up the turn of a message that a former daemon handed over, as far as the harness's record has it.
@@ -335,37 +276,18 @@ class RunWatch:
         turn
             The turn, if that daemon saw it begin; where nothing keeps a record, it is under way still.
         """
-        watch = self._watch
-        if watch is None:
+        if self._watched.watch is None or await self._watched.recall(text, since):
             return
-        if isinstance(watch, Recalls):
-            with contextlib.suppress(TurnsError):
-                await self._call(watch.recall(text, since), _RECALL_LIMIT)
-            return
-        again = self._speaks_late or (isinstance(watch, TellsAgain) and watch.tells_again)
-        if again and turn is not None and self.conversation.turn is None:
+        if self._watched.tells_again and turn is not None and self.conversation.turn is None:
             self.conversation = replace(self.conversation, turn=Turn(turn, text, since))
 
     async def read_rest(self) -> None:
         """Take what a program that has ended recorded last: it may have taken a message, and answered, just before."""
-        watch = self._watch
-        if watch is None or not isinstance(watch, ReadsLate):
-            return
-        try:
-            await self._call(watch.read_rest())
-        except TurnsError as error:
-            log.info("record_not_read_to_its_end", agent=self.agent, reason=str(error))
+        await self._watched.read_rest()
 
     async def settle(self, text: str, since: float) -> bool | None:
         """Say whether a program that has ended had taken a message; as `Receiver.settle`."""
-        watch = self._watch
-        if watch is None or not isinstance(watch, Settles):
-            return None
-        try:
-            return await self._call(watch.settle(text, since))
-        except TurnsError as error:
-            log.info("message_not_settled", agent=self.agent, reason=str(error))
-            return None
+        return await self._watched.settle(text, since)
 
     async def go_on(self) -> bool:
         """Have the agent go on after a usage limit, where its harness has a way of its own; says whether that was done.
@@ -377,8 +299,7 @@ class RunWatch:
         """
         if self.limits.known is None:
             raise TurnsError(f"{self.agent} is not at its usage limit any more")
-        watch = self._watching()
-        return isinstance(watch, GoesOn) and await self._call(watch.go_on())
+        return await self._watched.go_on()
 
     async def interrupt(self) -> bool:
         """Interrupt the turn under way; says whether that was asked for: where none is known to be, nothing is done.
@@ -390,19 +311,11 @@ class RunWatch:
         TurnsError
             If that cannot be done.
         """
-        watch = self._watching()
+        self._watched.required()
         if self._rests:
             return False
-        await self._call(watch.interrupt())
+        await self._watched.interrupt()
         return True
-
-    def _watching(self) -> Watch:
-        if self._watch is None:
-            raise TurnsError(f"{self.agent} is not watched: its harness cannot be asked; use agentctl keys")
-        return self._watch
-
-    async def _call(self, call: Awaitable[T], limit: float = CALL_LIMIT) -> T:
-        return await within(call, limit, self.agent, self._fail)
 
     # -- the end
 
@@ -412,14 +325,8 @@ class RunWatch:
             return
         turn = self.conversation.turn
         if turn is not None:
-            end = Ended(Outcome.LOST, None, None, "the agent's process ended")
-            if self._watch is not None:
-                try:
-                    async with asyncio.timeout(CALL_LIMIT):
-                        end = await self._watch.at_exit(succeeded=succeeded) or end
-                except Exception as error:  # noqa: BLE001 (an adapter may raise anything)
-                    log.warning("agent_not_watched", agent=self.agent, reason=f"{type(error).__name__}: {error}")
-            self.event(end)
+            end = await self._watched.at_exit(succeeded=succeeded)
+            self.event(end or Ended(Outcome.LOST, None, None, "the agent's process ended"))
         self._usage.tell_soon()
         self._usage.tell_now()
         await self.let_go()

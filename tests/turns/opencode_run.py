@@ -169,8 +169,8 @@ async def watched(
     watch = RunWatch(run, Ground(looks, FileChanges(looks, interval=0.01), me(), wall), Outlet())
     watch.begin(OPENCODE)
     await until(lambda: activity(watch) is wanted)
-    assert isinstance(watch._watch, OpenCodeWatch)
-    yield server, watch, watch._watch
+    assert isinstance(watch._watched.watch, OpenCodeWatch)
+    yield server, watch, watch._watched.watch
     await watch.let_go()
     looks.close()
     for stream in server.streams:

@@ -186,7 +186,7 @@ async def test_a_question_is_answered_too(tmp_path: Path) -> None:
 
 async def test_hooks_have_time_to_tell_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with asking(tmp_path, hooked=True) as run:
-        adapter = run.watch._watch
+        adapter = run.watch._watched.watch
         assert isinstance(adapter, ClaudeWatch)
         await until(lambda: adapter._dialogs._unasked is not None)
         assert not run.watch.conversation.requests

@@ -112,8 +112,8 @@ class Run:
 
     @property
     def adapter(self) -> ServerWatch:
-        assert isinstance(self.watch._watch, ServerWatch)
-        return self.watch._watch
+        assert isinstance(self.watch._watched.watch, ServerWatch)
+        return self.watch._watched.watch
 
     async def ready(self) -> None:
         """Wait until the server tells of its thread."""
@@ -309,7 +309,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 async def test_without_a_server_the_file_and_the_screen_are_left(short_folder: Path) -> None:
     async with watched(short_folder / "nothing") as (watch, _, terminal):
-        adapter = watch._watch
+        adapter = watch._watched.watch
         assert isinstance(adapter, ServerWatch)
         await until(lambda: adapter._reading is not None)
         await watch.interrupt()
@@ -335,7 +335,7 @@ async def test_a_server_that_comes_late_takes_over(short_folder: Path, monkeypat
     monkeypatch.setattr(by_server, "_LAST_ATTEMPT", 10_000)
     monkeypatch.setattr("agentd.turns.codex.server._CONNECT_LIMIT", 5.0)
     async with watched(short_folder / "a.turns-socket") as (watch, _, _):
-        adapter = watch._watch
+        adapter = watch._watched.watch
         assert isinstance(adapter, ServerWatch)
         await until(lambda: adapter._reading is not None)
         async with run_of(short_folder):
@@ -358,7 +358,7 @@ async def test_what_is_no_socket_of_the_agents_user_is_not_talked_to(short_folde
             path.unlink(missing_ok=True)
             path.symlink_to(short_folder / target)
             async with watched(path) as (watch, _, _):
-                adapter = watch._watch
+                adapter = watch._watched.watch
                 assert isinstance(adapter, ServerWatch)
                 await until(lambda adapter=adapter: adapter._reading is not None)  # type: ignore[misc]
         other.setblocking(False)

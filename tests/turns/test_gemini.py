@@ -395,7 +395,7 @@ async def test_a_resumed_conversation_goes_on_in_its_first_file(
         await run.begin()
         await run.message("info", 2, content="Request cancelled.")
         await until(lambda: run.watch.conversation.turn is None)
-        watch = run.watch._watch
+        watch = run.watch._watched.watch
         assert isinstance(watch, GeminiWatch)
         began, first = wall(), run.path
         run.path = first.with_name(f"session-2026-11-29T02-20-{SESSION[:8]}.jsonl")

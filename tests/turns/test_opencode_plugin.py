@@ -95,8 +95,8 @@ async def standing_in(**given: object) -> AsyncIterator[tuple[StandIn, RunWatch,
     other = replace(StandIn(watch), **given)  # type: ignore[arg-type]
     serving = asyncio.create_task(other.serve())
     await until(doing(watch, Activity.IDLE))
-    assert isinstance(watch._watch, OpenCodeWatch)
-    yield other, watch, watch._watch
+    assert isinstance(watch._watched.watch, OpenCodeWatch)
+    yield other, watch, watch._watched.watch
     serving.cancel()
     await asyncio.wait([serving])
     await watch.let_go()
