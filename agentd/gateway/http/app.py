@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Final
 from weakref import WeakValueDictionary
 
 import structlog
@@ -17,6 +16,7 @@ from agentd.gateway.http.access import ACCESS, Handler, allowed_origin, check_br
 from agentd.gateway.http.body import LARGEST
 from agentd.gateway.http.errors import ApiError, error_response, invalid, of_aiohttp, of_engine
 from agentd.gateway.http.guard import Access
+from agentd.gateway.http.headers import add_headers
 from agentd.gateway.http.idempotent import IN_TURN
 from agentd.gateway.http.metrics import METRICS, Metrics, measure
 from agentd.gateway.http.openapi import DOCUMENT, Document
@@ -24,18 +24,6 @@ from agentd.gateway.http.route import API_PREFIX, CHANNELS, CLOSING, ENGINE, ROU
 from agentd.gateway.model.errors import DatabaseUnavailableError, GatewayError
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-NOTHING_ALLOWED: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""The Content-Security-Policy of what is no page."""
-
-_ALWAYS: Final = {
-    hdrs.CACHE_CONTROL: "no-store",
-    "Content-Security-Policy": NOTHING_ALLOWED,
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-"""Headers of every answer that does not set them itself."""
 
 
 def build_app(
@@ -108,10 +96,7 @@ def _error(request: web.Request, error: ApiError) -> web.Response:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in _ALWAYS.items():
-        response.headers.setdefault(name, value)
-    # Instead of the versions of Python and aiohttp.
-    response.headers[hdrs.SERVER] = "agentd-gateway"
+    add_headers(response)
     if request.app[ACCESS].origins:
         response.headers.add(hdrs.VARY, hdrs.ORIGIN)
     origin = allowed_origin(request)

@@ -16,6 +16,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from agentd.gateway.http.errors import ApiError, error_response, of_aiohttp
+from agentd.gateway.http.headers import add_headers
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -132,6 +133,8 @@ class _Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("a part of another answer is already sent")
         response = error_response(request.path, error)
+        # What is no request comes by no application, which would do so.
+        add_headers(response)
         response.force_close()
         return response
 

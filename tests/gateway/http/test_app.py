@@ -323,6 +323,8 @@ async def test_what_is_no_request_is_told_so_in_json(server: Server) -> None:
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
     assert head.split(b" ")[1] == b"400"
+    assert b"Server: agentd-gateway" in head
+    assert b"X-Content-Type-Options: nosniff" in head
     assert json.loads(body)["error"]["code"] == "invalid_request"
     assert b"root" not in body
 
