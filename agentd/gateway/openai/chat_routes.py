@@ -33,7 +33,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     check_completion(asked)
     items = items_of_messages(asked.messages, new_id)
     request_id = None if asked.stream else repeatable(request, body)
-    wanted = Wanted(asked.model, items, stored=False, request=request_id)
+    wanted = Wanted(asked.model, items, stored=False, request=request_id, param="messages")
     response, headers = await begin(request, wanted, body)
     identity = f"chatcmpl-{response.run_id.partition('_')[2]}"
     completion = Completion(identity, int(response.created_at), response.model, shows_usage=asked.shows_usage)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from agentd.gateway.engine.engine import Engine
+from agentd.gateway.engine.texts import check_text
 from agentd.gateway.http.errors import ApiError
 from agentd.gateway.model.caller import Caller
-from agentd.gateway.model.errors import NotForkableError, NotFoundError
+from agentd.gateway.model.errors import InvalidRequestError, NotForkableError, NotFoundError, TooLargeError
 from agentd.gateway.model.requests import NewSession
 from agentd.gateway.model.states import SessionStatus
 from agentd.gateway.openai.conversations import Conversations
@@ -69,8 +70,7 @@ class Placing:
         """
         if wanted.conversation is not None:
             return await self._in_conversation(caller, wanted, wanted.conversation)
-        if not message_to_agent(wanted.instructions, wanted.items).strip():
-            raise empty_input("input")
+        _check(message_to_agent(wanted.instructions, wanted.items), wanted.param)
         if wanted.previous is None:
             return await self._fresh(caller, wanted.model)
         previous = await self._find(wanted.previous)
@@ -112,8 +112,7 @@ class Placing:
         conversation = await self._conversations.find(caller, identity)
         model = wanted.model or conversation.model
         untold = await self._conversations.untold(identity)
-        if not message_to_agent(wanted.instructions, [*untold.values(), *wanted.items]).strip():
-            raise empty_input("input")
+        _check(message_to_agent(wanted.instructions, [*untold.values(), *wanted.items]), wanted.param)
         if conversation.session_id is not None and model == conversation.model:
             with suppress(NotFoundError):
                 session = (await self._engine.sessions.get(caller, conversation.session_id)).session
@@ -133,7 +132,27 @@ class Placing:
         except NotFoundError:
             message = f"The model '{model}' does not exist: GET /v1/models lists those that do."
             raise ApiError(HTTPStatus.NOT_FOUND, "model_not_found", message, param="model") from None
+        except InvalidRequestError as error:
+            raise refuse("model", f"The model '{model}' cannot be used: {error}.", "invalid_value") from None
         return Place(session.id, model, session.harness, fresh=not main)
+
+
+def _check(text: str, param: str) -> None:
+    """Refuse what no agent can be told, before anything is made for it.
+
+    Raises
+    ------
+    ApiError
+        Which names the parameter.
+    """
+    if not text.strip():
+        raise empty_input(param)
+    try:
+        check_text(param, text)
+    except TooLargeError as error:
+        raise ApiError(error.status, error.code, str(error), param=param) from None
+    except InvalidRequestError as error:
+        raise refuse(param, f"Invalid {error}.", "invalid_value") from None
 
 
 def not_forkable(identity: str, why: str) -> ApiError:

@@ -30,6 +30,8 @@ class Wanted:
     conversation: str | None = None
     request: str | None = None
     """What tells the request from others, if its client may repeat it."""
+    param: str = "input"
+    """The parameter in which stands what is said."""
 
     @property
     def alone(self) -> bool:
