@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 from weakref import WeakValueDictionary
@@ -15,7 +15,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from agentd.gateway.http.access import caller
 from agentd.gateway.http.bodies import Key, KeyedBody
-from agentd.gateway.http.body import JsonObject
 from agentd.gateway.http.errors import JSON, ApiError, invalid
 from agentd.gateway.http.route import API_PREFIX, ENGINE
 from agentd.gateway.model.errors import KeyTakenError
@@ -31,7 +30,7 @@ IN_TURN: web.AppKey[WeakValueDictionary[Once, asyncio.Lock]] = web.AppKey("in_tu
 """Requests with the same key wait for each other."""
 
 
-def json_answer(body: JsonObject, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+def json_answer(body: Mapping[str, object], status: HTTPStatus = HTTPStatus.OK) -> web.Response:
     """Answer a JSON object."""
     return web.Response(body=encoded(body), status=status, content_type=JSON)
 
@@ -40,7 +39,7 @@ async def answer_once(
     request: web.Request,
     body: KeyedBody,
     status: HTTPStatus,
-    act: Callable[[Once | None], Awaitable[JsonObject]],
+    act: Callable[[Once | None], Awaitable[Mapping[str, object]]],
     *,
     stored: bool = True,
 ) -> web.Response:
@@ -58,7 +57,18 @@ async def answer_once(
     ApiError
         422, if the key came with another body before.
     """
-    once = _once(request, body)
+    return await answer_named(request, _once(request, body), status, act, stored=stored)
+
+
+async def answer_named(
+    request: web.Request,
+    once: Once | None,
+    status: HTTPStatus,
+    act: Callable[[Once | None], Awaitable[Mapping[str, object]]],
+    *,
+    stored: bool = True,
+) -> web.Response:
+    """As `answer_once`, of a request that `once_of` named."""
     if once is None:
         return json_answer(await act(None), status)
     async with request.app[IN_TURN].setdefault(once, asyncio.Lock()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated, Final
 
 from aiohttp import web
@@ -9,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentd.gateway.http.access import caller
 from agentd.gateway.http.body import read_json
+from agentd.gateway.http.idempotent import answer_named, once_of
 from agentd.gateway.http.route import Route
 from agentd.gateway.ids import new_id
+from agentd.gateway.model.once import Once
 from agentd.gateway.openai.conversations import Conversations
-from agentd.gateway.openai.objects import conversation, page
+from agentd.gateway.openai.objects import JsonObject, conversation, page
 from agentd.gateway.openai.pages import PageQuery, page_of
 from agentd.gateway.openai.refusal import parse
 from agentd.gateway.openai.request import Metadata
@@ -54,29 +57,34 @@ def _of(request: web.Request) -> tuple[Conversations, str]:
     return request.app[RESPONSES].conversations, request.match_info.get("conversation", "")
 
 
-def _shown(found: StoredConversation) -> web.Response:
-    return web.json_response(conversation(found.id, int(found.created_at), found.metadata))
+def _shown(found: StoredConversation) -> JsonObject:
+    return conversation(found.id, int(found.created_at), found.metadata)
 
 
 async def create(request: web.Request) -> web.Response:
     """Begin a conversation."""
     conversations, _ = _of(request)
-    asked = parse(CreateConversation, await read_json(request))
+    body = await read_json(request)
+    asked = parse(CreateConversation, body)
     items = items_of(asked.items or [], new_id, "items")
-    return _shown(await conversations.create(caller(request), asked.metadata or {}, items))
+
+    async def act(_once: Once | None) -> JsonObject:
+        return _shown(await conversations.create(caller(request), asked.metadata or {}, items))
+
+    return await answer_named(request, once_of(request, body), HTTPStatus.OK, act, stored=False)
 
 
 async def get(request: web.Request) -> web.Response:
     """Show a conversation."""
     conversations, identity = _of(request)
-    return _shown(await conversations.find(caller(request), identity))
+    return web.json_response(_shown(await conversations.find(caller(request), identity)))
 
 
 async def update(request: web.Request) -> web.Response:
     """Replace what is noted of a conversation."""
     conversations, identity = _of(request)
     asked = parse(UpdateConversation, await read_json(request))
-    return _shown(await conversations.update(caller(request), identity, asked.metadata or {}))
+    return web.json_response(_shown(await conversations.update(caller(request), identity, asked.metadata or {})))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -95,10 +103,15 @@ async def list_items(request: web.Request) -> web.Response:
 async def create_items(request: web.Request) -> web.Response:
     """Put items at the end of a conversation."""
     conversations, identity = _of(request)
-    asked = parse(CreateItems, await read_json(request))
+    body = await read_json(request)
+    asked = parse(CreateItems, body)
     items = items_of(asked.items, new_id, "items")
-    await conversations.add_items(caller(request), identity, items)
-    return web.json_response(page(items, more=False))
+
+    async def act(_once: Once | None) -> JsonObject:
+        await conversations.add_items(caller(request), identity, items)
+        return page(items, more=False)
+
+    return await answer_named(request, once_of(request, body), HTTPStatus.OK, act, stored=False)
 
 
 async def get_item(request: web.Request) -> web.Response:
@@ -110,7 +123,8 @@ async def get_item(request: web.Request) -> web.Response:
 async def delete_item(request: web.Request) -> web.Response:
     """Take an item out of a conversation."""
     conversations, identity = _of(request)
-    return _shown(await conversations.remove_item(caller(request), identity, request.match_info["item"]))
+    left = await conversations.remove_item(caller(request), identity, request.match_info["item"])
+    return web.json_response(_shown(left))
 
 
 _ONE: Final = _PATH + "/{conversation}"

@@ -76,6 +76,20 @@ def test_an_empty_conversation_and_wrong_items(client: OpenAI) -> None:
     assert refused.value.param == "items[0].type"
 
 
+def test_a_key_has_a_conversation_made_and_added_to_once(client: OpenAI) -> None:
+    headers = {"Idempotency-Key": "c-1"}
+    first, again = (client.conversations.create(metadata={"a": "b"}, extra_headers=headers) for _ in range(2))
+    assert again == first
+    for _ in range(2):
+        client.conversations.items.create(
+            first.id, items=[{"role": "user", "content": "hello"}], extra_headers={"Idempotency-Key": "i-1"}
+        )
+    assert len(client.conversations.items.list(first.id).data) == 1
+    with pytest.raises(openai.UnprocessableEntityError) as refused:
+        client.conversations.create(metadata={"a": "c"}, extra_headers=headers)
+    assert refused.value.code == "idempotency_key_reused"
+
+
 def test_a_chat(client: OpenAI, serving: Gateway) -> None:
     answer = client.chat.completions.create(
         model="alice",
