@@ -18,6 +18,8 @@ from agentd.daemon.file_changes import FileChanges
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
 from agentd.files.worker import in_thread
+from agentd.settings.folders import holds_text
+from agentd.text.quoting import printable
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +96,8 @@ class Watcher:
         self._watched: dict[Path, int] = {}
         self._names: set[Path] = set()
         self._looked_at: list[Path] = []
+        self._unwatched: set[Path] = set()
+        """Folders of which was said that they cannot be watched."""
         self._counting: set[Path] = set()
         """Names whose change counts, and the folders on the way to them."""
 
@@ -113,7 +117,18 @@ class Watcher:
         found = [each for each in seen.values() if not isinstance(each, NotAnsweringError)]
         self._names = names = {name for each in found for name in each.names}
         self._counting = names.union(*(name.parents for name in names))
-        return {folder: inode for each in found for folder, inode in each.folders.items()}
+        folders = {folder: inode for each in found for folder, inode in each.folders.items()}
+        return {folder: inode for folder, inode in folders.items() if self._can_watch(folder)}
+
+    def _can_watch(self, folder: Path) -> bool:
+        """Whether a folder can be watched by its name: one that is not UTF-8 would end the watching of all."""
+        if holds_text(folder):
+            return True
+        if folder not in self._unwatched:
+            self._unwatched.add(folder)
+            reason = f"the path {printable(str(folder))} is not UTF-8"
+            log.warning("files_not_watched", reason=reason, effect="changes there are seen at the resync interval")
+        return False
 
     def _look_at(self, path: Path) -> _Seen:
         names = watched_names(path)
@@ -143,7 +158,7 @@ class Watcher:
                     failures = 0
                     self._on_change()
                 failures = 0
-            except (OSError, RuntimeError, UnicodeEncodeError) as error:
+            except (OSError, RuntimeError) as error:
                 failures += 1
                 if failures == 2:  # noqa: PLR2004 (not the first)
                     log.warning(

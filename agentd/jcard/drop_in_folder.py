@@ -14,6 +14,7 @@ from agentd.files.answering import Way
 from agentd.files.permissions import bent_by_others, changed_by_others, replaced_by_others
 from agentd.files.regular import open_regular, read_up_to, without_mark
 from agentd.settings.context import LARGEST_CONFIG
+from agentd.settings.folders import holds_text
 from agentd.text.quoting import printable
 
 SUFFIX: Final = ".toml"
@@ -153,8 +154,10 @@ class _Look:
         try:
             identity, subfolders = self._list(folder, None)
             for name in sorted(subfolders):
-                folders.append(folder / name)
-                self._look_in(folders[-1], name)
+                self._look_in(folder / name, name)
+                # Its files are refused; to watch it would end all watching.
+                if holds_text(name):
+                    folders.append(folder / name)
             self._keep(folder, identity, empty=not self._files)
         except _UnlistedError as error:
             self._hold(folder, self._known, str(error))
@@ -240,6 +243,8 @@ class _Look:
     def _look_at(self, text: str, entry: _Entry, folder: _Folder) -> FoundFile | None:
         """Read one file, unless it is as before; ``None`` if it went since it was listed and was not known before."""
         before, owner = self._known.get(text), folder.owner
+        if not holds_text(text):
+            return FoundFile(Path(text), owner, None, "its path is not UTF-8; rename it", linked=entry.linked)
         try:
             if entry.linked:
                 self._way.to(text)

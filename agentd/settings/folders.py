@@ -23,6 +23,12 @@ def drop_in_folder(config: Path) -> Path:
     return config.with_name(f"{config.name.removesuffix('.toml') or config.name}.d")
 
 
+def holds_text(path: str | Path) -> bool:
+    """Whether a path is UTF-8: tmux' commands, JSON and the watching of files take no other."""
+    text = str(path)
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def absolute(path: str | Path) -> Path:
     """Make a path absolute without following symlinks, whose target may change.
 

@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentd.settings.flags import INTERVAL, OPTIONS, TRANSCRIPTS, LogFormat, OnShutdown
-from agentd.settings.folders import SOCKET_PATH_LIMIT, SettingsError, absolute, drop_in_folder, home_folder, xdg_folder
+from agentd.settings.folders import (
+    SOCKET_PATH_LIMIT,
+    SettingsError,
+    absolute,
+    drop_in_folder,
+    holds_text,
+    home_folder,
+    xdg_folder,
+)
 
 SHORTEST_INTERVAL = 0.1
 """Seconds; shorter would be a busy loop."""
@@ -146,6 +154,19 @@ class _Given:
         return self._default(field) if explicit is None else explicit[0]
 
     def path(self, field: str) -> Path:
+        path = self._path(field)
+        if not holds_text(path):
+            shown = str(path).encode("utf-8", "backslashreplace").decode()
+            raise SettingsError(
+                f"{self._source(field)}: expected a path in UTF-8, found {shown}: rename its folder, or name another"
+            )
+        return path
+
+    def _source(self, field: str) -> str:
+        explicit = self._explicit(field)
+        return _BY_FIELD[field].flag if explicit is None else explicit[1]
+
+    def _path(self, field: str) -> Path:
         explicit = self._explicit(field)
         if explicit is not None:
             text = explicit[0]
@@ -160,11 +181,8 @@ class _Given:
         path = self.path(field)
         length = len(os.fsencode(path))
         if length > SOCKET_PATH_LIMIT:
-            explicit = self._explicit(field)
-            source = _BY_FIELD[field].flag if explicit is None else explicit[1]
-            raise SettingsError(
-                f"{source}: a socket path may have at most {SOCKET_PATH_LIMIT} bytes, {path} has {length}: shorten it"
-            )
+            most = f"a socket path may have at most {SOCKET_PATH_LIMIT} bytes"
+            raise SettingsError(f"{self._source(field)}: {most}, {path} has {length}: shorten it")
         return path
 
     def choice(self, field: str) -> str:

@@ -314,6 +314,19 @@ def test_a_folder_whose_name_is_no_text_costs_only_the_watching(daemon: Daemon) 
     running(daemon, "b")
 
 
+def test_a_folder_whose_name_is_no_text_does_not_end_the_watching_of_others(daemon: Daemon) -> None:
+    folder = Path(os.fsdecode(os.fsencode(daemon.folder) + b"/x\xff"))
+    folder.mkdir()
+    (folder / "jcard.toml").write_text(jcard(stay("a")))
+    daemon.jcard.symlink_to(folder / "jcard.toml")
+    daemon.drop_ins.mkdir()
+    daemon.start(NEVER)
+    running(daemon, "a")
+    daemon.wait_for(lambda: "changes there are seen" in daemon.log_text(), what="that folder alone is not watched")
+    (daemon.drop_ins / "b.toml").write_text(jcard(stay("b")))
+    running(daemon, "b")
+
+
 def test_what_else_happens_in_the_folder_is_no_change(daemon: Daemon) -> None:
     start(daemon, stay("a"), flags=[NEVER])
     first = running(daemon, "a")

@@ -55,6 +55,18 @@ def test_hidden_files_and_folders_and_other_names_are_not_looked_at(tmp_path: Pa
     assert found(tmp_path) == {}
 
 
+def test_what_is_not_named_in_utf8_is_refused_and_not_watched(tmp_path: Path) -> None:
+    # Its launch could not be written down, and to watch it ended the watching of all other files.
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/team\xff"))
+    for path in (Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xfe.toml")), folder / "b.toml", tmp_path / "c.toml"):
+        write(path)
+    looked = look(tmp_path)
+    refused = {path.name for path, file in looked.files.items() if file.unavailable is not None}
+    assert refused == {"a\udcfe.toml", "b.toml"}
+    assert looked.files[tmp_path / "c.toml"].data
+    assert looked.folders == (tmp_path,)
+
+
 def test_symlinks_are_followed(tmp_path: Path) -> None:
     write(tmp_path / "elsewhere/x.toml")
     write(tmp_path / "shared/y.toml")

@@ -211,3 +211,15 @@ def test_any_text_gives_absolute_paths_or_a_settings_error(flags: dict[str, str]
         return
     paths = (settings.config, settings.secret_dir, settings.tmux_socket, settings.api_socket, settings.state_dir)
     assert all(path.is_absolute() and ".." not in path.parts for path in paths)
+
+
+@pytest.mark.parametrize(
+    "option", [option for option in OPTIONS if option.metavar == "PATH"], ids=lambda each: each.field
+)
+def test_a_path_that_is_not_utf8_is_refused_by_its_name(option: Option) -> None:
+    # tmux took a part of it for a command of its own, and the record of a launch could not be written.
+    with pytest.raises(SettingsError, match=rf"^{option.flag}: expected a path in UTF-8, found /a/\\udcff/x: "):
+        resolve_settings({option.field: "/a/\udcff/x"}, HOME, root=False)
+    assert option.environment is not None
+    with pytest.raises(SettingsError, match=rf"^{option.environment}: "):
+        resolve_settings({}, {**HOME, option.environment: "/a/\udcff/x"}, root=False)
