@@ -350,6 +350,14 @@ def test_users_see_their_own_agents_alone(users: Gateway) -> None:
         ({"subagents": [{"name": "a", "instruction": "b", "servers": ["none"]}]}, "subagents.0.servers.0"),
         ({"json_config": {"mcp": {"servers": {"x": {}}}}}, "json_config.mcp.servers.x"),
         ({"json_config": {"mcp": {"servers": {"x": {"command": "c", "surprise": 1}}}}}, "surprise"),
+        (
+            {
+                "json_config": {
+                    "mcp": {"servers": {"x": {"command": "c", "tool_calls": [{"name": "t", "default": "no!"}]}}}
+                }
+            },
+            'tool_calls.0.default: found "no!", expected true or false, or a word for it: "confirm" or "reject"',
+        ),
         ({"json_config": {"pubsub_enabled": True}}, "json_config.pubsub_config"),
         ({"json_config": {"anthropic": {"api_key": "sk-own"}}}, "json_config.anthropic.api_key"),
         (

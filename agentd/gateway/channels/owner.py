@@ -14,8 +14,10 @@ from agentd.gateway.channels.channel import Channel
 from agentd.gateway.channels.link import LinkError
 from agentd.gateway.channels.opening import opened
 from agentd.gateway.engine.inbox import Inbox
+from agentd.gateway.engine.texts import check_text
 from agentd.gateway.model.caller import Caller
-from agentd.gateway.model.errors import BrokerUnavailableError, NotFoundError
+from agentd.gateway.model.channels import Bad, Said, read
+from agentd.gateway.model.errors import BrokerUnavailableError, InvalidRequestError, NotFoundError
 from agentd.gateway.model.results import ChannelStatus
 from agentd.model.channels import ChannelDeclaration
 
@@ -85,8 +87,15 @@ class Channels:
         found = (channel for declared, (channel, _) in self._running.items() if declared.key == key)
         return next((channel.state.shown() for channel in found), None)
 
-    async def say(self, caller: Caller, name: str, data: bytes) -> tuple[ChannelStatus, str | None]:
+    async def say(
+        self, caller: Caller, name: str, data: bytes, agent: str | None = None
+    ) -> tuple[ChannelStatus, str | None]:
         """Write a message to a channel as somebody at its other end does.
+
+        Parameters
+        ----------
+        agent
+            Whose channel, where several have one of that name.
 
         Returns
         -------
@@ -96,13 +105,39 @@ class Channels:
         ------
         NotFoundError
             If the caller has no channel of that name.
+        InvalidRequestError
+            If several agents have, or the message would be put aside as bad.
+        TooLargeError
+            If its text is larger than agents are told, or it is too large for the broker.
         BrokerUnavailableError
             If its broker is not there.
         """
-        for declared, (channel, _) in self._running.items():
-            if declared.name == name and caller.sees(declared.user):
-                try:
-                    return channel.state.shown(), await channel.say(data)
-                except (LinkError, TimeoutError) as error:
-                    raise BrokerUnavailableError(f"the channel {name} cannot be written to: {error}") from error
-        raise NotFoundError(f"there is no channel {name}")
+        _check(data)
+        found = [
+            (declared, channel)
+            for declared, (channel, _) in self._running.items()
+            if declared.name == name and caller.sees(declared.user) and (agent is None or declared.agent == agent)
+        ]
+        if not found:
+            raise NotFoundError(f"there is no channel {name}" + ("" if agent is None else f" of the agent {agent}"))
+        if len({(declared.backend, declared.where, declared.link) for declared, _ in found}) > 1:
+            agents = ", ".join(sorted({declared.agent for declared, _ in found}))
+            raise InvalidRequestError("agent", f"missing, expected one of {agents}: each has a channel {name}")
+        channel = found[0][1]
+        try:
+            return channel.state.shown(), await channel.say(data)
+        except (LinkError, TimeoutError) as error:
+            raise BrokerUnavailableError(f"the channel {name} cannot be written to: {error}") from error
+
+
+def _check(data: bytes) -> None:
+    """Refuse now what would be put aside when it comes back from the broker."""
+    match read(data):
+        case Bad(reason):
+            field, colon, problem = reason.partition(": ")
+            named = bool(colon) and field.isidentifier()
+            raise InvalidRequestError(field if named else "content", problem if named else reason)
+        case Said(text):
+            check_text("content", text)
+        case _:
+            pass

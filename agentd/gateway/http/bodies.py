@@ -151,6 +151,8 @@ class ChannelMessageBody(Body):
     """Given back with all answers."""
     id: str | None = Field(None, min_length=1, max_length=_LONGEST_KEY)
     """Given back as in_reply_to."""
+    agent: _Name | None = None
+    """Whose channel, where several agents have one of that name."""
 
 
 class Query(BaseModel):

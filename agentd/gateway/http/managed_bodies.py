@@ -50,7 +50,9 @@ def _check_model(name: str) -> str:
 
 
 def _answer(value: object) -> object:
-    return _ANSWERS.get(value.lower(), value) if isinstance(value, str) else value
+    if isinstance(value, str) and value.lower() not in _ANSWERS:
+        raise ValueError(f'found {quote(value)}, expected true or false, or a word for it: "confirm" or "reject"')
+    return _ANSWERS[value.lower()] if isinstance(value, str) else value
 
 
 def _check_text(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -106,6 +107,8 @@ def read(data: bytes) -> Read:
     """Read what came by a channel: an object with a ``type``, or else what is said to the agent, as JSON or as text."""
     if len(data) > LARGEST:
         return Bad(f"found {len(data)} bytes, expected at most {LARGEST}")
+    # Some programs begin all that they write with it; it is no part of the text.
+    data = data.removeprefix(BOM_UTF8)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

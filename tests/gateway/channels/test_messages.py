@@ -23,6 +23,8 @@ NO_TEXT = "found NUL or half of a surrogate pair, which no terminal takes"
         (b'"hi\\nyou"', Said("hi\nyou")),
         (b"hi", Said("hi")),
         (b"42", Said("42")),
+        (b"\xef\xbb\xbfhi", Said("hi")),
+        (b'\xef\xbb\xbf{"type":"user","content":"hi"}', Said("hi")),
         (b"null", Said("null")),
         (b"{curly} text", Said("{curly} text")),
         (b"[WARN] disk full", Said("[WARN] disk full")),

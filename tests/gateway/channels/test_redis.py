@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis as RedisClient
 
-from tests.gateway.channels.talking import Stream, await_connected, declare, status, user
+from tests.gateway.channels.talking import AGENT, Stream, await_connected, declare, status, user
+from tests.gateway.stand_in import COMMAND
 from tests.support import redis_server
 from tests.support.forked import run_agentctl
 from tests.support.gateway import Gateway
@@ -241,6 +243,40 @@ def test_tls_and_a_password(gateway: Gateway, tmp_path: Path) -> None:
         for secret in (PASSWORD, "wr0ng-pa55word"):
             assert secret not in gateway.log_text()
             assert secret not in json.dumps(states)
+
+
+def test_what_cannot_be_said_by_a_channel_is_refused_at_once(gateway: Gateway, redis: RedisServer) -> None:
+    other = {"name": "other", "command": COMMAND, "grace_period": "1s"}
+    declare(
+        gateway,
+        channel(redis, mode="stream"),
+        channel(redis, mode="stream", agent="other", url=f"redis://127.0.0.1:{redis.port}/1"),
+        agents=(AGENT, other),
+    )
+    gateway.daemon.start()
+    gateway.start()
+    for number in range(2):
+        await_connected(gateway, number)
+
+    def refused(status: int, **body: object) -> str:
+        answer = gateway.request("POST", "/channels/c/messages", {"content": "hi", **body})
+        assert answer.status == status, answer.body
+        told: Any = answer.json()
+        return str(told["error"]["message"])
+
+    assert refused(422) == "agent: missing, expected one of helper, other: each has a channel c"
+    assert refused(404, agent="nobody") == "there is no channel c of the agent nobody"
+    assert refused(422, agent="other", channel_id="x" * 1001).startswith("channel_id: found 1001 characters")
+    assert refused(422, agent="other", content="\x01").startswith("content: ")
+    assert refused(413, agent="other", content="x" * (1024 * 1024 + 1)).startswith(
+        "content: the message has 1048577 bytes"
+    )
+    assert redis.client().xlen("agent:c") == 0
+    gateway.ask("POST", "/channels/c/messages", {"content": "hi", "agent": "other"})
+    with RedisClient(port=redis.port, db=1) as client:
+        stream = Stream(client, "c")
+        await_answers(gateway, stream, "You said: hi")
+        assert stream.all("assistant")[0]["agent_name"] == "other"
 
 
 def test_agentctl_writes_to_a_channel(gateway: Gateway, redis: RedisServer) -> None:

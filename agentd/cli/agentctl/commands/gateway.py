@@ -85,6 +85,9 @@ def register(commands: Commands) -> None:
     message.add_argument("words", metavar="TEXT", nargs="?", help="the message; - for standard input")
     message.add_argument("--session-id", metavar="ID", type=not_empty, help="the session")
     message.add_argument("--channel", metavar="NAME", type=not_empty, help="the channel, by whose broker it goes")
+    message.add_argument(
+        "--agent", metavar="NAME", type=not_empty, help="with --channel: whose, if several agents have one of that name"
+    )
     message.add_argument("--channel-id", metavar="ID", help="with --channel: which conversation it belongs to")
     message.add_argument("--metadata", metavar="JSON", type=_object, help="with --channel: is given back with answers")
     message.add_argument("--text", metavar="TEXT", help="the message, if it is not given as a word")
@@ -234,7 +237,7 @@ def _send_message(invocation: Invocation, gateway: Gateway) -> Mapping[str, Json
         raise UsageError("there is no message: give TEXT, --text TEXT, or - for standard input")
     text = sys.stdin.read() if text == "-" else text
     if given.channel is not None:
-        said = {"content": text, "channel_id": given.channel_id, "metadata": given.metadata}
+        said = {"content": text, "agent": given.agent, "channel_id": given.channel_id, "metadata": given.metadata}
         return gateway.post(f"/channels/{_quoted(given.channel)}/messages", {**said, "id": given.idempotency_key})
     path = f"/sessions/{_quoted(_needed(invocation, 'session_id', 'channel'))}/messages"
     return gateway.post(path, {"text": text, "role": given.role}, key=given.idempotency_key)

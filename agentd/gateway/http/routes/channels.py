@@ -24,7 +24,8 @@ async def _send(request: web.Request) -> web.Response:
     body = await read_body(request, ChannelMessageBody)
     given: JsonObject = {"channel_id": body.channel_id, "metadata": body.metadata, "id": body.id}
     message = {"type": "user", "content": body.content} | {k: v for k, v in given.items() if v is not None}
-    channel, written = await request.app[CHANNELS].say(caller(request), request.match_info["name"], encoded(message))
+    name = request.match_info["name"]
+    channel, written = await request.app[CHANNELS].say(caller(request), name, encoded(message), body.agent)
     return json_answer({"channel": channel.json(), "message_id": written}, HTTPStatus.ACCEPTED)
 
 
