@@ -86,6 +86,8 @@ async def test_a_follower_goes_on_after_its_last_event(served: Gateway, client: 
     await asyncio.to_thread(served.restart)
     async with client.get(f"{served.url}/stream?sessionId={session}", headers=last) as response:
         assert await events_of(response, "run.succeeded") == all_of_it[3:]
+    async with client.get(f"{served.url}/stream?sessionId={session}", headers={"Last-Event-ID": ""}) as response:
+        assert await events_of(response, "run.succeeded") == all_of_it
     async with client.get(f"{served.url}/stream", headers={"Last-Event-ID": "x"}) as response:
         assert response.status == 422
 

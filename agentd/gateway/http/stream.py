@@ -77,7 +77,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
 def _after(request: web.Request, query: StreamQuery) -> int | None:
     """Give the cursor after which to begin; ``None`` for the newest."""
     last = request.headers.get(_LAST_EVENT_ID)
-    if last is None:
+    if not last:
         return None if query.cursor == _NOW else int(query.cursor)
     if not _CURSOR.fullmatch(last):
         raise invalid(f"{_LAST_EVENT_ID}: expected the cursor of an event", "cursor")
