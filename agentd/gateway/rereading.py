@@ -39,6 +39,7 @@ class _Read:
     data: bytes | None
     """Of the jcard; ``None`` if it cannot be read."""
     table: GatewayDeclaration
+    warnings: tuple[str, ...]
     tokens: tuple[Token, ...]
     problems: tuple[str, ...]
 
@@ -61,8 +62,8 @@ class Rereading:
         self._settings = settings
         self._access = access
         self._looks = looks
-        self._last = _Read(None, settings.table, settings.tokens, ())
-        self._told: tuple[str, ...] = ()
+        self._last = _Read(None, settings.table, settings.warnings, settings.tokens, ())
+        self._told = settings.warnings
 
     async def run(self) -> None:
         """Read again and again."""
@@ -77,16 +78,17 @@ class Rereading:
     def _read(self, way: Way) -> _Read:
         settings, last = self._settings, self._last
         config = settings.daemon.config
-        data, table, problems = last.data, last.table, []
+        data, table, warnings, problems = last.data, last.table, last.warnings, []
         way.to(config)
         try:
             data = read_config(config)
             if data != last.data:
-                table = table_of(data, config, settings.context)
+                read = table_of(data, config, settings.context)
+                table, warnings = read.declared, read.warnings
         except (ConfigUnavailableError, TableError) as error:
             problems.append(f"{error}; its [gateway] stays as it was")
         tokens, errors = read_tokens(table.tokens, settings.sources, way.to)
-        return _Read(data, table, tokens, (*problems, *map(str, errors)))
+        return _Read(data, table, warnings, tokens, (*warnings, *problems, *map(str, errors)))
 
     def _take(self, read: _Read) -> None:
         last, self._last = self._last, read

@@ -146,6 +146,8 @@ async def _serve(settings: GatewaySettings) -> None:
 
 
 def _report(settings: GatewaySettings, addresses: list[str], database: Database) -> None:
+    for warning in settings.warnings:
+        log.warning("gateway_settings", warning=warning)
     if settings.manager is not None and settings.tokens and not settings.manager_has_token:
         log.warning(
             "gateway_manager",

@@ -11,6 +11,7 @@ from agentd.gateway.model.caller import Token
 from agentd.gateway.model.names import own_names
 from agentd.gateway.tokens import TokenError, TokenSources, fixed_tokens, read_tokens
 from agentd.harness.registry import load_harnesses
+from agentd.jcard.gateway_table import TABLE
 from agentd.jcard.load import load_jcard
 from agentd.jcard.reading import config_bytes
 from agentd.model.channels import ChannelDeclaration
@@ -38,6 +39,15 @@ class GatewayStartError(RuntimeError):
 
 class TableError(ValueError):
     """The jcard has an error; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTable:
+    """What the jcard says."""
+
+    declared: GatewayDeclaration
+    warnings: tuple[str, ...]
+    """What of it is passed over, or ill-advised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,8 @@ class GatewaySettings:
     migrate: bool
     table: GatewayDeclaration
     """What the jcard said."""
+    warnings: tuple[str, ...]
+    """What of that is passed over, or ill-advised."""
     context: LoadContext
     """What it is understood with."""
     sources: TokenSources
@@ -100,7 +112,8 @@ def gateway_settings(daemon: Settings, flags: Flags, environ: Mapping[str, str])
         If agents cannot run as the user that was asked for.
     """
     context = _context(daemon, environ)
-    table = _declared(daemon, context)
+    read = _declared(daemon, context)
+    table = read.declared
     sources, tokens = _tokens(daemon, table, flags, environ)
     listen = tuple(map(_address, flags.listen)) or table.listen or (parse_listen(DEFAULT_LISTEN),)
     settings = GatewaySettings(
@@ -124,6 +137,7 @@ def gateway_settings(daemon: Settings, flags: Flags, environ: Mapping[str, str])
         channels=table.channels,
         migrate=flags.migrate,
         table=table,
+        warnings=read.warnings,
         context=context,
         sources=sources,
     )
@@ -136,7 +150,7 @@ def _context(daemon: Settings, environ: Mapping[str, str]) -> LoadContext:
     return load_context(daemon.config, user.name, user.home, load_harnesses().harnesses, data_dir)
 
 
-def _declared(daemon: Settings, context: LoadContext) -> GatewayDeclaration:
+def _declared(daemon: Settings, context: LoadContext) -> ReadTable:
     try:
         return table_of(config_bytes(daemon.config), daemon.config, context)
     except ConfigUnavailableError as error:
@@ -145,7 +159,7 @@ def _declared(daemon: Settings, context: LoadContext) -> GatewayDeclaration:
         raise GatewayStartError(f"{error}; agentd-gateway needs a jcard without errors") from None
 
 
-def table_of(data: bytes, config: Path, context: LoadContext) -> GatewayDeclaration:
+def table_of(data: bytes, config: Path, context: LoadContext) -> ReadTable:
     """Read the jcard's table.
 
     Raises
@@ -158,7 +172,8 @@ def table_of(data: bytes, config: Path, context: LoadContext) -> GatewayDeclarat
         raise TableError(str(errors[0]))
     triggers = (trigger for agent in loaded.agents if agent.enabled for trigger in agent.triggers)
     webhooks = tuple(each for each in triggers if isinstance(each.source, Webhook))
-    return replace(loaded.gateway or GatewayDeclaration(), webhooks=webhooks)
+    warnings = (str(each) for each in loaded.problems if (each.field or "").partition(".")[0] == TABLE)
+    return ReadTable(replace(loaded.gateway or GatewayDeclaration(), webhooks=webhooks), tuple(warnings))
 
 
 def _tokens(

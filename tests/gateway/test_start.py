@@ -54,6 +54,17 @@ def test_what_is_wrong_in_the_jcard_is_said(gateway: Gateway, table: str, said: 
     assert "pa55" not in found
 
 
+def test_what_is_passed_over_in_its_table_is_said(gateway: Gateway) -> None:
+    def said(name: str) -> bool:
+        return any("gateway_settings" in line and name in line for line in gateway.log_text().splitlines())
+
+    gateway.daemon.write_jcard("[gateway]\nmax_concurency = 9")
+    gateway.start()
+    assert said("max_concurency")
+    gateway.daemon.write_jcard("[gateway]\nmax_concurency = 9\nturn_timout = 1")
+    gateway.daemon.wait_for(lambda: said("turn_timout"), what="the new one is said, too")
+
+
 def test_without_its_jcard_it_does_not_start_since_tokens_may_stand_there(gateway: Gateway) -> None:
     gateway.daemon.jcard.unlink()
     assert "there is no such file" in refused(gateway)
