@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # Not by the parents of its path: that takes 0.2 s for all tests of the suite.
         if str(item.path).startswith(ours):
             item.add_marker(pytest.mark.systemd)
-            item.add_marker(pytest.mark.timeout(300))
+            item.add_marker(pytest.mark.timeout(900))
             item.add_marker(pytest.mark.xdist_group("systemd"))
             if reason is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))

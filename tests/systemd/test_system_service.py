@@ -112,7 +112,8 @@ def test_agents_are_told_nothing_of_the_service_manager(service: Installation) -
     text = service.machine.said("cat ~agent/environment")
     names = {line.partition("=")[0] for line in text.splitlines()}
     assert names == {
-        "PATH", "LANG", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "AGENTD_AGENT", "AGENTD_RUN_ID", "PWD",
+        "PATH", "LANG", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "AGENTD_AGENT", "AGENTD_HOOK",
+        "AGENTD_RUN_ID", "PWD",
     }  # fmt: skip
 
 
