@@ -171,6 +171,22 @@ def test_an_interrupt_a_question_and_several_conversations(page: Page) -> None:
     expect(answers(page)).to_have_text("You said: ASK-QUESTION please (Blue)")
 
 
+def test_a_conversation_that_waits_is_seen_from_another(page: Page) -> None:
+    say(page, "the first one ASK-PERMISSION")
+    expect(page.get_by_role("button", name="Allow", exact=True)).to_be_visible()
+    page.get_by_role("button", name="New conversation").click()
+    conversation = page.get_by_role("list", name="Conversations").get_by_role("button", name="the first one")
+    helper = page.get_by_role("button", name="helper")
+    expect(conversation).to_contain_text("waits for you")
+    expect(helper).to_contain_text("a conversation waits for you")
+    expect(page).to_have_title("(1) agentd")
+    conversation.click()
+    page.get_by_role("button", name="Deny").click()
+    expect(helper).not_to_contain_text("waits for you")
+    expect(conversation).not_to_contain_text("waits for you")
+    expect(page).to_have_title("agentd")
+
+
 def test_its_screen_its_log_and_the_keyboard(page: Page) -> None:
     say(page, "shown on the screen")
     expect(answers(page)).to_have_count(1)
@@ -205,8 +221,11 @@ def test_what_an_agent_says_does_nothing(page: Page) -> None:
 
 MADE_VISIBLE = """async (texts) => {
   const { visible } = await import("/static/visible.js");
-  return texts.map((each) => visible(each));
+  return texts.split("\\n").map((each) => visible(each)).join("\\n");
 }"""
+
+FILLERS = "\u115f\u1160\u3164\uffa0"
+"""Letters that are not seen."""
 
 ASKED = """async (text) => {
   const { Conversation } = await import("/static/conversation.js");
@@ -222,9 +241,10 @@ def test_what_hides_or_reorders_text_is_shown_as_its_number(page: Page) -> None:
     expect(answers(page)).to_have_text("You said: rm \\u202egpj.exe\\u202c and \\u200b, but \U0001f469\u200d\U0001f4bb")
     assert "rm -r build\\u2066 #" in page.evaluate(ASKED, "rm -r build\u2066 #")
     # As in a terminal, whatever the character, alone and behind others.
-    odd = [chr(n) for n in range(0x20, 0x110000) if category(chr(n)) in ("Cc", "Cf", "Zl", "Zp", "Mn", "Lo", "Lm")]
-    texts = [before + each for each in odd for before in ("", "a", "\u0628", "\ufe0f")]
-    seen = page.evaluate(MADE_VISIBLE, texts)
+    odd = [chr(n) for n in range(0x20, 0x110000) if category(chr(n)) in ("Cc", "Cf", "Zl", "Zp", "Mn")]
+    texts = [before + each for each in [*odd, *FILLERS] for before in ("", "a", "\u0628", "\ufe0f")]
+    # As one text: Playwright hands thousands over slowly.
+    seen = page.evaluate(MADE_VISIBLE, "\n".join(texts)).split("\n")
     differ = [(text, shown) for text, shown in zip(texts, seen, strict=True) if shown != harmless(text)]
     assert not differ
 

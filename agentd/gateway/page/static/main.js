@@ -9,6 +9,7 @@ import { visible } from "./visible.js";
 const EVERY = 1500;
 const LOG_LINES = 500;
 const TABS = ["chat", "screen", "log"];
+const WAITS = "waits for you";
 const WORDS = {
   working: "working", waiting_permission: "asks for a permission", waiting_input: "asks a question", idle: "idle",
   usage_limit: "at its usage limit", auth_error: "credentials refused", unknown: "running",
@@ -16,7 +17,7 @@ const WORDS = {
 
 const $ = (id) => document.getElementById(id);
 const followAnew = stayAtEnd($("messages"));
-const page = { agents: [], agent: null, session: null, conversation: null, tab: "chat", unsent: null, sending: false };
+const page = { agents: [], agent: null, session: null, conversation: null, tab: "chat", unsent: null, sending: false, waiting: new Map() };
 
 // -- what is chosen stands in the address
 
@@ -85,6 +86,16 @@ function line(name, below, activity, current, act) {
   return item;
 }
 
+// Which conversations wait for somebody, and whose they are: each has an agent of its own, which is in no list.
+async function lookWhoWaits() {
+  const { runs } = await get("runs?status=awaiting_input&limit=100");
+  const agentOf = async (id) => page.waiting.get(id) ?? (await get(`sessions/${id}`).catch(() => null))?.session.agent;
+  const ids = [...new Set(runs.map((each) => each.session_id))];
+  page.waiting = new Map(await Promise.all(ids.map(async (id) => [id, await agentOf(id)])));
+  document.title = ids.length > 0 ? `(${ids.length}) agentd` : "agentd";
+  showAgents();
+}
+
 // Only what changed is put in anew, so that the focus stays where it is.
 function fill(list, items) {
   items.forEach((item, at) => {
@@ -100,8 +111,11 @@ function fill(list, items) {
 }
 
 function showAgents() {
+  const waiting = new Set(page.waiting.values());
   fill($("agents"), page.agents.map((each) => {
-    const item = line(each.name, state(each), each.running ? each.activity : each.state, each.name === page.agent, () => choose(each.name));
+    const [below, activity] = waiting.has(each.name) ? [`a conversation ${WAITS}`, "waiting_input"]
+      : [state(each), each.running ? each.activity : each.state];
+    const item = line(each.name, below, activity, each.name === page.agent, () => choose(each.name));
     item.key = each.name;
     return item;
   }));
@@ -116,8 +130,9 @@ async function showConversations() {
   if (agent !== page.agent) return;
   fill($("conversations"), sessions.map((each) => {
     const own = each.tmux_session.includes("--s-") ? "" : "the agent's own terminal, ";
-    const item = line(each.title ?? each.id, `${own}${new Date(each.created_at).toLocaleString()}`, null, each.id === page.session,
-      () => choose(agent, each.id));
+    const [below, activity] = page.waiting.has(each.id) ? [WAITS, "waiting_input"]
+      : [`${own}${new Date(each.created_at).toLocaleString()}`, null];
+    const item = line(each.title ?? each.id, below, activity, each.id === page.session, () => choose(agent, each.id));
     item.key = each.id;
     return item;
   }));
@@ -216,7 +231,9 @@ function openTab(tab) {
 
 async function look() {
   const agents = get("page/agents").then((found) => { page.agents = found.agents; showAgents(); });
-  const looks = await Promise.allSettled([agents, page.agent === null ? null : showConversations(), showTab()]);
+  const waiting = lookWhoWaits();
+  const conversations = page.agent === null ? null : waiting.catch(() => {}).then(() => page.agent === null ? null : showConversations());
+  const looks = await Promise.allSettled([agents, waiting, conversations, showTab()]);
   const error = looks.find((each) => each.status === "rejected")?.reason;
   $("connection").textContent = error instanceof TypeError ? "not connected" : (error?.message ?? "");
 }
