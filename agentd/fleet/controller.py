@@ -223,13 +223,6 @@ class Controller:
             now = time.monotonic()
             return {name: self._core.alive(name, now) for name in self._core.book.hosts}
 
-    def host_of(self, agent: str) -> str | None:
-        """Say where an agent is."""
-        with self._lock:
-            runs = self._core.book.runs
-            run = runs.get(agent) or next((each for each in runs.values() if each.agent.lower() == agent.lower()), None)
-            return None if run is None else run.host
-
 
 def _sum(demands: Iterable[Demand]) -> Demand:
     totals = [0, 0, 0, 0]

@@ -13,9 +13,6 @@ from agentd.jcard.explain import Fault
 from agentd.model.channels import Backend
 from agentd.text.quoting import quote
 
-REDIS_BESIDE: Final = "redis://127.0.0.1:6379/0"
-"""Where Redis is, if nothing says so."""
-
 _PREFIX: Final = "agent:"
 _HOST: Final = re.compile(r"[A-Za-z0-9.:_-]{1,255}")
 _OF_THEIR_CLIENTS: Final = ("producer_config", "consumer_config", "ssl_config")
