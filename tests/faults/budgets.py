@@ -17,7 +17,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from tests.faults.kept_files import DAMAGES, HARMLESS, damage, steps
-from tests.faults.kills import await_death
+from tests.faults.kills import await_death, start_and_kill
 from tests.faults.messages import Talk
 from tests.faults.points import Point, Trigger
 from tests.faults.waits import pause
@@ -202,11 +202,7 @@ def killed_while_it_is_counted(world: World) -> str:
         raise BrokenPromiseError(f"{least} is written down, {spent} was\n{purse.explain()}")
     give_back = damage(purse.file, how, chance, "version")
     broken = purse.file.read_bytes() if how == "newer" else None
-    daemon.start(ready=False)
-    for seconds in again:
-        pause(seconds)
-        daemon.kill()
-        daemon.start(ready=False)
+    start_and_kill(daemon, again)
     if how in HARMLESS:
         world.await_true(lambda: purse.knows(least), f"{least} is known to be used", _BOUND)
         if least > purse.limit:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Sequence
 
+from tests.faults.forked import ForkedDaemon
 from tests.faults.points import POINTS
+from tests.faults.waits import pause
 from tests.faults.world import World
 
 _REACHED = 1.2
@@ -67,6 +70,15 @@ def await_death(world: World, patience: float) -> bool:
         return world.daemon.process.wait(patience) == -signal.SIGKILL
     except subprocess.TimeoutExpired:
         return False
+
+
+def start_and_kill(daemon: ForkedDaemon, again: Sequence[float]) -> None:
+    """Start agentd; after each of so many seconds it is killed, and another one started."""
+    daemon.start(ready=False)
+    for seconds in again:
+        pause(seconds)
+        daemon.kill()
+        daemon.start(ready=False)
 
 
 _WAYS = {

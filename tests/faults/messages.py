@@ -19,7 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from tests.faults.kills import await_death
+from tests.faults.kills import await_death, start_and_kill
 from tests.faults.points import Point, Trigger
 from tests.faults.waits import pause
 from tests.faults.world import BrokenPromiseError, World
@@ -211,11 +211,7 @@ def killed_in_a_turn(world: World) -> str:
         reached = talk.died or await_death(world, _REACHED)
         daemon.kill()
         daemon.trigger.disarm()
-        daemon.start(ready=False)
-        for seconds in again:
-            pause(seconds)
-            daemon.kill()
-            daemon.start(ready=False)
+        start_and_kill(daemon, again)
         world.await_true(lambda: all(map(talk.over, texts)), "all messages are over", _BOUND)
     finally:
         talk.open = False

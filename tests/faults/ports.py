@@ -17,10 +17,9 @@ from weakref import WeakKeyDictionary
 
 from agentd.supervise import ports as port_range
 from tests.faults.kept_files import DAMAGES, HARMLESS, damage, steps
-from tests.faults.kills import await_death
+from tests.faults.kills import await_death, start_and_kill
 from tests.faults.oracle import Mark, lives
 from tests.faults.points import POINTS, Point, Trigger
-from tests.faults.waits import pause
 from tests.faults.world import BrokenPromiseError, World
 
 _FILE = "ports.json"
@@ -289,11 +288,7 @@ def killed_while_ports_are_given(world: World) -> str:
     forgotten = daemon.log_text().count("ports_forgotten")
     give_back = damage(harbour.file, how, chance, "v")
     newer = harbour.file.read_bytes() if how == "newer" else None
-    daemon.start(ready=False)
-    for seconds in again:
-        pause(seconds)
-        daemon.kill()
-        daemon.start(ready=False)
+    start_and_kill(daemon, again)
     world.converge()
     if how in HARMLESS:
         _adopted(harbour, untouched)

@@ -15,9 +15,8 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from tests.faults.kept_files import DAMAGES, HARMLESS, damage, steps
-from tests.faults.kills import await_death
+from tests.faults.kills import await_death, start_and_kill
 from tests.faults.points import POINTS, Point, Trigger
-from tests.faults.waits import pause
 from tests.faults.world import BrokenPromiseError, World
 
 _FILE = "schedules.json"
@@ -155,11 +154,7 @@ def killed_at_a_due_start(world: World) -> str:
         raise BrokenPromiseError(f"{_FILE} has forgotten {clock.name}\n{clock.explain()}")
     give_back = damage(clock.file, how, chance, "v")
     newer = clock.file.read_bytes() if how == "newer" else None
-    daemon.start(ready=False)
-    for seconds in again:
-        pause(seconds)
-        daemon.kill()
-        daemon.start(ready=False)
+    start_and_kill(daemon, again)
     world.await_true(clock.over, f"{clock.name} was started once", _BOUND)
     if newer is not None:
         if clock.file.read_bytes() != newer:

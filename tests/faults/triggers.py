@@ -18,7 +18,7 @@ from agentd.files.spool import spool
 from agentd.model.triggers import Delivery
 from agentd.supervise.trigger_spool import FOLDER, delivery_id, written
 from tests.faults.kept_files import DAMAGES, HARMLESS, damage, steps
-from tests.faults.kills import await_death
+from tests.faults.kills import await_death, start_and_kill
 from tests.faults.points import POINTS, Point, Trigger
 from tests.faults.waits import pause
 from tests.faults.world import BrokenPromiseError, World
@@ -219,11 +219,7 @@ def killed_while_something_comes(world: World) -> str:
         inbox.exactly = {name for name, path in inbox.hooks.items() if path.exists()}
     _break_spool(inbox, kept if how in HARMLESS else "", spooled, cut)
     waiting = [] if how in HARMLESS else [inbox.bring(_HOOK) for _ in range(2)]
-    daemon.start(ready=False)
-    for seconds in again:
-        pause(seconds)
-        daemon.kill()
-        daemon.start(ready=False)
+    start_and_kill(daemon, again)
     if waiting:
         world.await_true(lambda: inbox.made()[waiting[0]], "what waited in the spool has its run", _BOUND)
         # While the second one waits, of which nobody may be able to write anything down.
