@@ -7,7 +7,6 @@ loops exchange frozen values. While that loop does not go round, nothing that it
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import socket
 import threading
@@ -40,6 +39,7 @@ from agentd.turns.events import TurnEvent
 from agentd.turns.file_changes import FileChanges
 from agentd.turns.hook_socket import HookSocket
 from agentd.turns.limit_watch import ZONE
+from agentd.turns.loop_calls import LoopCalls
 from agentd.turns.messages.store import Store
 from agentd.turns.requests import Access, Requests
 from agentd.turns.run_sockets import RunSockets
@@ -96,6 +96,8 @@ class TurnsThread:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._daemon = asyncio.get_running_loop()
+        self._to_daemon = LoopCalls(self._daemon).make
+        self._to_thread: Callable[[Callable[[], object]], None]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
         self._writing: asyncio.Future[None] | None = None
@@ -121,6 +123,7 @@ class TurnsThread:
     def _run(self) -> None:
         with asyncio.Runner() as runner:
             self._loop = runner.get_loop()
+            self._to_thread = LoopCalls(self._loop).make
             runner.run(self._main())
 
     async def _main(self) -> None:
@@ -206,11 +209,6 @@ class TurnsThread:
                 doing.background,
             )
             self._to_daemon(partial(self._take, run.run.facts.run_id, shown))
-
-    def _to_daemon(self, call: Callable[[], None]) -> None:
-        # The daemon's loop may have ended: then nobody wants to know.
-        with contextlib.suppress(RuntimeError):
-            self._daemon.call_soon_threadsafe(call)
 
     # -- in the daemon's loop
 
@@ -384,11 +382,6 @@ class TurnsThread:
         for run_id in run_ids:
             self._setting.changed(run_id)
         self._setting.may_launch()
-
-    def _to_thread(self, call: Callable[[], None]) -> None:
-        assert self._loop is not None
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(call)
 
 
 def _unseen(shown: WatchedRun) -> bool:
