@@ -66,6 +66,17 @@ async def test_what_is_too_large_does_not_stop_a_topic(gateway: Gateway, broker:
     assert len(dead) == shown["counts"]["dead"] == 3
 
 
+async def test_compressed_messages_are_answered(gateway: Gateway, broker: KafkaBroker) -> None:
+    start(gateway, broker)
+    kinds = ("gzip", "snappy", "lz4", "zstd")
+    for kind in kinds:
+        # What repeats itself is sent smaller than it is: else the client leaves it as it is.
+        await Topic(broker.server, "mcp_agent_c", compression_type=kind).say(user(f"{kind} " + "x" * 500))
+    answers = [f"You said: {kind} " + "x" * 500 for kind in kinds]
+    await Topic(broker.server, "mcp_agent_c").await_answers(*answers)
+    assert status(gateway)["error"] is None
+
+
 async def test_what_is_sent_while_nobody_is_there_is_answered_once(gateway: Gateway, broker: KafkaBroker) -> None:
     topic = Topic(broker.server, "mcp_agent_c")
     start(gateway, broker)
