@@ -263,3 +263,45 @@ def test_on_a_terminal_the_diff_is_coloured(team: Client, operator_tmux: TmuxSer
     screen = operator_tmux.wait_for_text("s", "[status 0]")
     assert f"dry run: {team.folder}/jcard.toml is unchanged" in screen
     assert "\x1b[32m+enabled = false" in operator_tmux.screen("s", "-e")
+
+
+NAMED = """
+[[agents]]
+name = "later"
+harness = "codex"
+after = ["reviewer:end", "fixer"]
+
+[[approve]]
+agents = ["reviewer", "fix*"]
+decision = "deny"
+
+[[pools]]
+name = "few"
+slots = 1
+agents = ["Reviewer"]
+
+[[notify]]
+on = ["failed"]
+agents = ["review*"]
+command = ["true"]
+"""
+
+
+@pytest.mark.parametrize("edit", [("rename", "reviewer", "critic"), ("remove", "reviewer")])
+def test_what_still_names_an_agent_that_is_gone_is_said(team: Client, edit: Sequence[str]) -> None:
+    # A rule that denies would not hold for the renamed agent, and who waits for the old name would for ever.
+    (team.folder / "jcard.toml").write_text(TEAM + NAMED)
+    done = team(*edit)
+    assert done.status == 0
+    assert done.err.splitlines() == [
+        "agentctl: warning: later waits for reviewer, which is not declared any more: change its after, too",
+        'agentctl: warning: a table [[approve]] names "reviewer", which is no agent any more: change its agents, too',
+        'agentctl: warning: a table [[notify]] names "review*", which is no agent any more: change its agents, too',
+        'agentctl: warning: a table [[pools]] names "Reviewer", which is no agent any more: change its agents, too',
+    ]
+
+
+def test_an_edit_after_which_all_names_are_of_somebody_says_nothing(team: Client) -> None:
+    (team.folder / "jcard.toml").write_text(TEAM + NAMED)
+    assert team("scale", "fixer", "1").err == ""
+    assert team("rename", "reviewer", "reviewer2").err.count("review*") == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from agentd.cli.agentctl.answers import require_answer
 from agentd.cli.agentctl.command import CommandError
 from agentd.cli.agentctl.declaring_files import DeclaringFiles
+from agentd.cli.agentctl.names_left import names_left
 from agentd.cli.agentctl.worktrees_left import worktrees_left
 from agentd.harness.registry import load_harnesses
 from agentd.jcard.edit.agents import declared_agents
@@ -54,7 +55,7 @@ class EditResult:
     unlaunchable: Mapping[str, str]
     """Agents in `present` that cannot be launched, with the reason."""
     warnings: Sequence[str]
-    """Warnings about the file that are new since the edit."""
+    """Warnings about the file that are new since the edit, and what names agents that are gone."""
     worktrees: Sequence[str]
     """What becomes of worktrees that no agent has any more."""
 
@@ -134,7 +135,8 @@ def make_edit(settings: Settings, user: AgentUser, edit: Edit, *, dry_run: bool)
             if file.path in targets
             for warning in file.warnings
             if _without_position(warning) not in known
-        ],
+        ]
+        + names_left(declared, agents, edited.taken),
         worktrees=worktrees_left(declared, agents) if any(outcome.changed for outcome in outcomes) else (),
     )
 
