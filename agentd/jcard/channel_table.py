@@ -43,6 +43,9 @@ _REGION: Final = re.compile(r"[a-z0-9-]{1,40}")
 _DATABASE: Final = re.compile(r"(?:db=[0-9]{1,3})?")
 _SCHEMES: Final = ("redis", "rediss", "unix")
 
+WHERE_IT_BELONGS: Final = "name the secret that holds it in password_secret"
+"""Where a password belongs."""
+
 
 def _check_channel(name: str) -> str:
     if not _CHANNEL.fullmatch(name):
@@ -75,7 +78,7 @@ def _check_url(url: str) -> str:
     except ValueError:
         good = has_password = has_options = False
     if has_password:
-        raise ValueError("found a password; name the secret that holds it in password_secret")
+        raise ValueError(f"found a password; {WHERE_IT_BELONGS}")
     if has_options:
         # The client would take them instead of what the other fields say, verify among them.
         raise ValueError('found options after "?", expected none but db=N')

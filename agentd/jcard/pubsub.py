@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from pydantic import AfterValidator, Field, ValidationError
 
 from agentd.jcard.agent_manager import own_form
-from agentd.jcard.channel_table import ChannelSettings, contradictions, declaration
+from agentd.jcard.channel_table import WHERE_IT_BELONGS, ChannelSettings, contradictions, declaration
 from agentd.jcard.checks import check_not_empty
 from agentd.jcard.explain import Fault, faults, field_name
 from agentd.model.channels import Backend, ChannelDeclaration
@@ -29,6 +29,8 @@ class PubsubSettings(ChannelSettings):
 
 
 _OF_OPERATORS: Final = ("password_secret", "ca_file")
+_OWN_NAMES: Final = {"password_secret": "password", "ca_file": "ca"}
+"""What users write instead of these."""
 _AWS: Final = re.compile(r"[A-Za-z0-9.-]+\.amazonaws\.com(?:\.cn)?:[0-9]+")
 
 
@@ -67,14 +69,18 @@ def read_pubsub(config: Mapping[str, object]) -> PubsubSettings:
         settings = PubsubSettings.model_validate(_with_password_apart(config))
     except ValidationError as problem:
         first = next(iter(faults(problem)))
-        raise PubsubError(field_name(first.path), first.message) from None
+        message = first.message.replace(WHERE_IT_BELONGS, "write it in password alone")
+        raise PubsubError(field_name(first.path), message) from None
     wrong = [Fault((name,), "is not for users") for name in _OF_OPERATORS if getattr(settings, name) is not None]
     if (settings.url or "").startswith("unix:"):
         wrong.append(Fault(("url",), "found a Unix socket, which is not for users"))
     # As in a jcard, where a secret holds the password.
-    wrong = wrong or contradictions(
-        settings.model_copy(update={"password_secret": settings.password and "PASSWORD", "ca_file": settings.ca})
-    )
+    wrong = wrong or [
+        Fault((_OWN_NAMES.get(str(each.path[0]), each.path[0]), *each.path[1:]), each.message)
+        for each in contradictions(
+            settings.model_copy(update={"password_secret": settings.password and "PASSWORD", "ca_file": settings.ca})
+        )
+    ]
     of_aws = settings.verify and all(map(_AWS.fullmatch, settings.bootstrap_servers or ()))
     if not wrong and settings.backend == Backend.MSK and not of_aws:
         # Whoever has the gateway's token can use what its AWS credentials allow.
