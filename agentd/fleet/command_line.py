@@ -22,6 +22,7 @@ from agentd.files.streams import with_streams
 from agentd.fleet.folder import OWNER
 from agentd.fleet.guarding import Guard
 from agentd.fleet.ledger import HostRecord
+from agentd.fleet.leftovers import FolderInUseError, take_over
 from agentd.fleet.ray_node import DEFAULT_PORT, RayNode, ray_environment
 from agentd.launch.census import Instance
 from agentd.settings.flags import GATEWAY_FIELDS
@@ -208,7 +209,12 @@ def _guard(settings: Settings) -> Guard:
 def _run(node: RayNode, start: Mapping[str, object], guard: Guard) -> int:
     ray = Path(sys.executable).with_name("ray")
     environment = ray_environment(os.environ)
-    node.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        ended = take_over(node.folder)
+    except (FolderInUseError, OSError) as error:
+        return _fails(str(error))
+    if ended:
+        sys.stderr.write(f"agentd-fleet: ended {ended} processes of Ray that a former agentd-fleet had left\n")
     stopping = threading.Event()
     # Before Ray, which may find nobody: a host that is cut off is the very one that needs it.
     threading.Thread(target=guard.run, args=(stopping,), daemon=True, name="fleet-guard").start()

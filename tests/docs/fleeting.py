@@ -17,7 +17,7 @@ import psutil
 from agentd.fleet.ray_node import ray_environment
 from tests.docs.newcomer import ROOT, Newcomer, Shown, newcomer
 from tests.support.daemon import program
-from tests.support.ray_nodes import free_port
+from tests.support.ports import two_ports
 from tests.support.waiting import wait_for
 
 FLEET = "docs/how-to/fleet.md"
@@ -39,7 +39,7 @@ exec sh -c "$*"
 class Traveller(Newcomer):
     """Types on the first host; ``agentd-fleet`` runs on one after the other."""
 
-    head: int = field(default_factory=free_port)
+    head: int = 0
     """The port of the fleet's head, 6379 on the page."""
     hosts: list[Newcomer] = field(default_factory=list)
     """The first is this one."""
@@ -115,7 +115,7 @@ def fleeting() -> Iterator[Traveller]:
     """A fleet that is yet to be begun; folders are short, since Ray has sockets below them."""
     with contextlib.ExitStack() as stack:
         first, *others = (stack.enter_context(newcomer()) for _ in range(3))
-        made = Traveller(first.folder)
+        made = Traveller(first.folder, head=stack.enter_context(two_ports()))
         made.hosts = [made, *others]
         try:
             made.prepare()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.support import Client
-from tests.fleet.test_cluster import Host
 from tests.support.daemon import Daemon
-from tests.support.ray_nodes import free_port, needs_ray
+from tests.support.fleet_host import Host
+from tests.support.ray_nodes import needs_ray
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(280), needs_ray]
@@ -26,11 +26,11 @@ command = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.2; do
 
 
 @pytest.fixture
-def host(daemon_factory: Callable[[], Daemon]) -> Iterator[Host]:
-    made = Host("one", "127.0.0.1", daemon_factory())
+def host(daemon: Daemon, port: int) -> Iterator[Host]:
+    made = Host("one", "127.0.0.1", daemon)
     try:
         made.daemon.start()
-        made.start("head", "--port", str(free_port()))
+        made.start("head", "--port", str(port))
         made.wait_ready()
         yield made
     finally:

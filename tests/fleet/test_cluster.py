@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from agentd.fleet.ray_node import ray_environment
-from agentd.settings.sockets import fleet_socket
-from tests.support.daemon import Daemon, UnixConnection, program
-from tests.support.ray_nodes import free_port, needs_ray
+from tests.support.daemon import Daemon
+from tests.support.fleet_host import Host
+from tests.support.ray_nodes import needs_ray
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(280), needs_ray]
@@ -27,95 +22,8 @@ _LEASE = "10s"
 """Ray takes some seconds to start a Controller anew, which must fit in."""
 
 
-class Host:
-    """One of the three."""
-
-    def __init__(self, name: str, ip: str, daemon: Daemon) -> None:
-        self.name, self.ip, self.daemon = name, ip, daemon
-        self.log = daemon.folder / "fleet.log"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.more: Mapping[str, str] = {}
-        """Variables of its agentd-fleet."""
-
-    def start(self, *arguments: str) -> None:
-        places = {name: value for name, value in self.daemon.places.items() if name != "AGENTD_STATE_DIR"}
-        environment = {**self.daemon.environment(), **places, **self.more}
-        # Sockets of Ray below it: a short one.
-        state = self.daemon.folder / "s"
-        command = [
-            *(program("agentd-fleet"), *arguments, "--name", self.name, "--ip", self.ip, "--slots", "40"),
-            *("--state-dir", str(state)),
-        ]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, env=ray_environment(environment), stdout=log, stderr=log, start_new_session=True
-            )
-
-    def wait_ready(self) -> None:
-        wait_for(lambda: "is a host of the fleet" in self.log.read_text(), _PATIENCE, explain=self.log.read_text)
-
-    @property
-    def processes(self) -> list[psutil.Process]:
-        if self.process is None:
-            return []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            own = psutil.Process(self.process.pid)
-            return [own, *own.children(recursive=True)]
-        return []
-
-    def each(self, do: Callable[[psutil.Process], None]) -> list[psutil.Process]:
-        everyone = self.processes
-        for process in everyone:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                do(process)
-        return everyone
-
-    def kill(self) -> None:
-        """SIGKILL all but agentd and its agents: a host that is cut off, and has to find back."""
-        self.each(psutil.Process.suspend)
-        psutil.wait_procs(self.each(psutil.Process.kill), timeout=10)
-        if self.process is not None:
-            self.process.wait(10)
-
-    def stop(self) -> None:
-        everyone = self.processes
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(25)
-        for process in psutil.wait_procs(everyone, timeout=5)[1]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-
-    def ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
-        connection = UnixConnection(fleet_socket(self.daemon.api_socket), timeout=30)
-        with contextlib.closing(connection):
-            connection.request(method, path, None if body is None else json.dumps(body))
-            answer = connection.getresponse()
-            text = answer.read()
-            assert answer.status == 200, text
-            return json.loads(text)
-
-    def agentctl(self, *arguments: str) -> str:
-        environment = {**self.daemon.environment(), **self.daemon.places}
-        command = [program("agentctl"), *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def answers(self) -> bool:
-        with contextlib.suppress(AssertionError):
-            return bool(self.ask("GET", "/v1/fleet"))
-        return False
-
-    def running(self) -> dict[str, int]:
-        agents = self.daemon.agents()
-        return {name: shown["pid"] or 0 for name, shown in agents.items() if shown["state"] == "running"}
-
-
 @pytest.fixture
-def hosts(daemon_factory: Callable[[], Daemon]) -> Iterator[list[Host]]:
-    port = free_port()
+def hosts(daemon_factory: Callable[[], Daemon], port: int) -> Iterator[list[Host]]:
     made = [Host(name, f"127.0.0.{number}", daemon_factory()) for number, name in enumerate(("one", "two", "three"), 1)]
     try:
         for host in made:
@@ -163,7 +71,7 @@ def ask_as_people_do(hosts: list[Host]) -> None:
     one.agentctl("screen", "--fleet", next(iter(three.running())))
 
 
-def test_a_fleet_of_three_hosts(hosts: list[Host], tmp_path: Path) -> None:
+def test_a_fleet_of_three_hosts(hosts: list[Host], port: int, tmp_path: Path) -> None:
     one, two, three = hosts
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -218,10 +126,6 @@ def test_a_fleet_of_three_hosts(hosts: list[Host], tmp_path: Path) -> None:
     assert not list(marks.glob("*-twice")), "an agent ran on two hosts"
     # It comes back: as after a reboot, its processes are new ones.
     two.kill()
-    port = (
-        one.process
-        and next(part for part in one.processes[1].cmdline() if part.startswith("--port=")).partition("=")[2]
-    )
     two.log.write_text("")
     two.start("join", f"127.0.0.1:{port}")
     two.wait_ready()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from agentd.fleet.ray_node import RayNode
-from tests.fleet.test_cluster import Host
 from tests.support.daemon import Daemon
-from tests.support.ray_nodes import Node, free_port, needs_ray
+from tests.support.fleet_host import Host
+from tests.support.ray_nodes import Node, needs_ray
 from tests.support.waiting import wait_for
 
 JCARD = """
@@ -25,8 +24,7 @@ command = ["sleep", "1000"]
 @pytest.mark.fleet
 @pytest.mark.timeout(280)
 @needs_ray
-def test_a_node_of_ray_that_is_there_is_used_and_left(daemon_factory: Callable[[], Daemon], short_folder: Path) -> None:
-    port, daemon = free_port(), daemon_factory()
+def test_a_node_of_ray_that_is_there_is_used_and_left(daemon: Daemon, short_folder: Path, port: int) -> None:
     ray = Node(RayNode(short_folder / "r", "127.0.0.1", port=port), short_folder / "ray.log")
     host = Host("one", "127.0.0.1", daemon)
     try:

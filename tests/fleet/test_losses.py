@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.test_cluster import Host
 from tests.support.daemon import Daemon
+from tests.support.fleet_host import Host
 from tests.support.processes import marked
-from tests.support.ray_nodes import free_port, needs_ray
+from tests.support.ray_nodes import needs_ray
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(400), needs_ray]
@@ -29,13 +29,18 @@ _LEASE = "10s"
 class Cluster:
     """Hosts of which each may be lost."""
 
-    def __init__(self, daemons: list[Daemon], marks: Path) -> None:
+    def __init__(self, daemons: list[Daemon], marks: Path, port: int) -> None:
         self.marks = marks
-        self.port = free_port()
+        self.port = port
         names = ("one", "two", "three")
         self.hosts = [
             Host(name, f"127.0.0.{at}", daemon) for at, (name, daemon) in enumerate(zip(names, daemons, strict=True), 1)
         ]
+
+    @property
+    def head(self) -> str:
+        """Where hosts join."""
+        return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
         for host in self.hosts:
@@ -54,7 +59,7 @@ class Cluster:
         if host is self.hosts[0]:
             host.start("head", "--port", str(self.port), "--lease", _LEASE)
         else:
-            host.start("join", f"127.0.0.1:{self.port}")
+            host.start("join", self.head)
         if wait:
             host.wait_ready()
 
@@ -100,10 +105,12 @@ command = ["sh", "-c", '''{script}''']
 
 
 @pytest.fixture
-def cluster(daemon_factory: Callable[[], Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def cluster(
+    daemon_factory: Callable[[], Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int
+) -> Iterator[Cluster]:
     # Ray's nodes wait for a head that is gone for a minute.
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "3")
-    made = Cluster([daemon_factory() for _ in range(3)], tmp_path)
+    made = Cluster([daemon_factory() for _ in range(3)], tmp_path, port)
     try:
         made.start()
         yield made

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agentd.fleet.ray_node import RayNode, ray_environment
-from tests.support.ray_nodes import Node, free_port, needs_ray
+from tests.support.ray_nodes import Node, needs_ray
 
 
 def test_a_node_listens_where_it_is_told_and_reports_nothing() -> None:
@@ -21,8 +21,8 @@ def test_what_the_user_says_of_ray_wins() -> None:
 
 @pytest.mark.fleet
 @needs_ray
-def test_a_node_of_ray_starts_takes_less_than_half_a_gigabyte_and_leaves_nothing(short_folder: Path) -> None:
-    node = Node(RayNode(short_folder / "r", "127.0.0.1", port=free_port()), short_folder / "ray.log")
+def test_a_node_of_ray_starts_takes_less_than_half_a_gigabyte_and_leaves_nothing(short_folder: Path, port: int) -> None:
+    node = Node(RayNode(short_folder / "r", "127.0.0.1", port=port), short_folder / "ray.log")
     try:
         node.wait_ready()
         processes, memory = node.processes, node.memory

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.test_cluster import Host
 from tests.support.daemon import Daemon
-from tests.support.ray_nodes import free_port, needs_ray
+from tests.support.fleet_host import Host
+from tests.support.ray_nodes import needs_ray
 from tests.support.waiting import wait_for
 
 pytestmark = [
@@ -90,11 +90,6 @@ def said_to(port: int, authority: Path, own: Pair | None) -> bytes:
                 return talking.recv(100)
         except (ssl.SSLError, ConnectionError):
             return b""
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""The ConfigMaps of the Kubernetes manifest: against the schema, and mounted as the kubelet does before an agentd."""
+"""The Kubernetes manifest: against Kubernetes' own schema; its ConfigMaps against the jcard's, and mounted."""
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from agentd.harness.registry import load_harnesses
 from agentd.jcard.load import load_jcard
 from agentd.jcard.schema import jcard_schema
 from agentd.settings.context import load_context
+from tests.packaging.kubernetes_schema import KINDS, SCHEMA
 from tests.support.daemon import Daemon
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (openapi-spec-validator brings it)")
@@ -37,6 +39,25 @@ def pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
     [stateful] = [each for each in objects if each["kind"] == "StatefulSet"]
     spec: dict[str, Any] = stateful["spec"]["template"]["spec"]
     return spec
+
+
+def problems(each: dict[str, Any]) -> list[str]:
+    """What Kubernetes' schema, where no unknown field is allowed, says against an object."""
+    document = json.loads(SCHEMA.read_text())
+    schema = {**document, "$ref": f"#/$defs/{KINDS[each['kind']]}"}
+    return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(each)]
+
+
+def test_every_object_is_valid_by_the_schema_of_kubernetes(objects: list[dict[str, Any]]) -> None:
+    assert {each["kind"] for each in objects} == KINDS.keys()
+    assert [problem for each in objects for problem in problems(each)] == []
+
+
+def test_the_schema_of_kubernetes_would_refuse_what_is_no_manifest(objects: list[dict[str, Any]]) -> None:
+    [stateful] = [each for each in objects if each["kind"] == "StatefulSet"]
+    for spec in ({"replica": 1}, {"replicas": "1"}, {"template": {"spec": {"containers": [{"image": "x"}]}}}):
+        assert problems({**stateful, "spec": {**stateful["spec"], **spec}}) != []
+    assert problems({**stateful, "apiVersion": "apps/v1beta1"}) != []
 
 
 def test_every_file_is_valid_by_the_schema_and_by_the_loader(config_maps: dict[str, dict[str, str]]) -> None:

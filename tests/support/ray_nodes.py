@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -21,17 +20,6 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="there is no ray
 
 _START = 90.0
 """Seconds: it takes six on two idle cores."""
-
-
-def free_port() -> int:
-    """Find two ports, one after the other, that nobody listens at."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            port: int = first.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                stack.enter_context(socket.create_server(("127.0.0.1", port + 1)))
-                return port
 
 
 class Node:

@@ -10,6 +10,7 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"-m days", 'tests/harness/install-clis && make test ARGS="-m days"'),
     (r"fetch-brokers", 'tests/gateway/fetch-brokers && make test ARGS="-m gateway"'),
     (r"-m fleet|there is no ray", "make fleet-test"),
+    (r"network namespaces", "make fleet-test, as root outside of a container, with util-linux and iproute2"),
     (r"-m gateway", 'make test ARGS="-m gateway"'),
     (r"install-conformance", 'tests/mcp/install-conformance && make test ARGS="-m mcp"'),
     (r"-m mcp", 'make test ARGS="-m mcp"'),

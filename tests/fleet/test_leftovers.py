@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from agentd.fleet.leftovers import FolderInUseError, left_of, take_over
+from tests.support.daemon import Daemon
+from tests.support.fleet_host import Host
+from tests.support.ray_nodes import needs_ray
+from tests.support.waiting import wait_for
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+_WAITS = "import sys; sys.stdin.read()"
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a process that waits, with more words in its command line."""
+    with ExitStack() as stack:
+
+        def begin(*words: str, script: str = _WAITS, own: bool = True) -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(
+                [sys.executable, "-S", "-c", script, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                start_new_session=own,
+            )  # fmt: skip
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            return process
+
+        yield begin
+
+
+def test_all_of_the_session_of_a_node_is_what_is_left_and_nothing_else(start: Start, tmp_path: Path) -> None:
+    forks = f"import os; child = os.fork(); child and os.write(1, b'%d ' % child); {_WAITS}"
+    node = start(f"--temp-dir={tmp_path}/ray", script=forks)
+    assert node.stdout is not None
+    child = int(_word(node))
+    start(f"--temp-dir={tmp_path}/ray2")
+    start(f"{tmp_path}/ray/session_1/logs/raylet.out")
+    shared = start(f"--raylet_socket_name={tmp_path}/ray/session_1/sockets/raylet", own=False)
+    assert left_of(tmp_path / "ray") == {node.pid, child, shared.pid}
+    assert take_over(tmp_path / "ray") == 3
+    assert node.wait(10) == shared.wait(10) == -9
+    assert left_of(tmp_path / "ray") == frozenset()
+
+
+def _word(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    digits = b""
+    while (digit := process.stdout.read(1)) != b" ":
+        digits += digit
+    return digits
+
+
+def test_a_folder_is_one_process_own(tmp_path: Path) -> None:
+    taken = (
+        f"from agentd.fleet.leftovers import take_over; from pathlib import Path; take_over(Path({str(tmp_path)!r}))"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", f"{taken}; print('has it', flush=True); {_WAITS}"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"has it\n"
+        with pytest.raises(FolderInUseError, match="another agentd-fleet"):
+            take_over(tmp_path)
+    finally:
+        other.communicate()
+    assert take_over(tmp_path) == 0
+
+
+@pytest.mark.fleet
+@pytest.mark.timeout(280)
+@needs_ray
+def test_a_head_that_was_killed_alone_is_begun_again(daemon: Daemon, port: int) -> None:
+    host = Host("one", "127.0.0.1", daemon)
+    left = []
+    try:
+        daemon.start()
+        host.start("head", "--port", str(port))
+        host.wait_ready()
+        left = host.processes[1:]
+        assert host.process is not None
+        host.process.kill()
+        host.process.wait(10)
+        host.log.write_text("")
+        host.start("head", "--port", str(port))
+        host.wait_ready()
+        wait_for(lambda: not any(each.is_running() for each in left), what="all of the former one is gone")
+        wait_for(host.answers, 60, what="the fleet answers")
+    finally:
+        host.stop()
+        for each in left:
+            if each.is_running():
+                each.kill()
