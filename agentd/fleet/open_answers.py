@@ -81,7 +81,9 @@ class OpenAnswers:
             _log.warning("answer_broke_off", reason=str(error) or type(error).__name__)
         with contextlib.suppress(TimeoutError):
             await self._put(answer, None)
-            return
+            # Whoever reads the end drops the answer; without a reader nobody would.
+            while (left := answer.read_at + _UNREAD - time.monotonic()) > 0:  # noqa: ASYNC110 (each read moves it)
+                await asyncio.sleep(left)
         self._open = {key: each for key, each in self._open.items() if each is not answer}
 
     async def _put(self, answer: _Answer, part: Told | None) -> None:

@@ -53,6 +53,14 @@ async def test_what_nobody_reads_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     await until(lambda: key not in answers._open)
 
 
+async def test_a_short_one_that_nobody_reads_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentd.fleet.open_answers._UNREAD", 0.02)
+    answers, ended = OpenAnswers(), list[str]()
+    key = await answers.open(numbers(1, ended))
+    await until(lambda: ended)
+    await until(lambda: key not in answers._open)
+
+
 async def broken() -> AsyncGenerator[Told, None]:
     yield Head(200, {})
     raise ConnectionResetError("gone")
