@@ -80,7 +80,10 @@ def test_a_refusal_is_told_with_its_code_and_the_token_goes_along(client: Client
     body = '{"error": {"code": "not_found", "message": "there is no run run_1"}}'
     with saying(answer("404 Not Found", body), client) as asked:
         done = client("--gateway", "unix:gateway.sock", "run", "get", "run_1", AGENTCTL_AUTH_TOKEN="a-token")
-    assert (done.status, done.err) == (1, "agentctl: there is no run run_1 (not_found)\n")
+    assert (done.status, done.err) == (
+        1,
+        "agentctl: there is no run run_1 (not_found); agentctl run list shows those that are\n",
+    )
     assert b"GET /runs/run_1 HTTP/1.1\r\n" in asked[0]
     assert b"Authorization: Bearer a-token\r\n" in asked[0]
 
@@ -90,3 +93,11 @@ def test_something_else_that_answers_is_no_gateway(client: Client) -> None:
         done = client("--gateway", "unix:gateway.sock", "session", "list")
     assert done.status == 1
     assert "is this agentd-gateway?" in done.err
+
+
+def test_whoever_has_no_token_is_told_where_agentctl_takes_one_from(client: Client) -> None:
+    body = '{"error": {"code": "unauthorized", "message": "send the header Authorization: Bearer TOKEN"}}'
+    with saying(answer("401 Unauthorized", body), client):
+        done = client("--gateway", "unix:gateway.sock", "session", "list")
+    told = "the gateway takes no such token (unauthorized); put one of its tokens into AGENTCTL_AUTH_TOKEN"
+    assert (done.status, done.err) == (1, f"agentctl: {told}\n")

@@ -43,6 +43,14 @@ def test_whoever_somebody_waits_for_comes_first() -> None:
     assert {agent.name for agent in ALL if needs_somebody(agent)} == set(in_order[:4])
 
 
+def test_a_long_name_leaves_room_for_what_the_agent_does() -> None:
+    name = "reviewer-of-the-payment-service-in-the-frontend-repository"
+    long = [replace(RUNNING, name=f"{name}-{number}") for number in (0, 1)]
+    assert [row.name for row in rows(long)] == [agent.name for agent in long]
+    assert [str(row.cells[0]) for row in rows(long)] == [f"reviewer-of-the-…nd-repository-{n}" for n in (0, 1)]
+    assert str(rows([IDLE])[0].cells[0]) == "idle"
+
+
 @pytest.mark.parametrize(
     ("wanted", "names"),
     [

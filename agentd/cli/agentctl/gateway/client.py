@@ -25,6 +25,20 @@ _UNIX = "unix:"
 _GOOD = range(200, 300)
 
 
+_UNAUTHORIZED: Final = "unauthorized"
+
+_LISTED: Final = {"run": "agentctl run list", "session": "agentctl session list"}
+"""Which command lists what is not there."""
+
+
+def _next_step(code: str, message: str) -> str:
+    """Say what to do, where the gateway's own words are for clients that speak HTTP."""
+    if code == _UNAUTHORIZED:
+        return "; put one of its tokens into AGENTCTL_AUTH_TOKEN"
+    what = message.removeprefix("there is no ").partition(" ")[0]
+    return f"; {_LISTED[what]} shows those that are" if code == "not_found" and what in _LISTED else ""
+
+
 class GatewayUnreachableError(CommandError):
     """No gateway answers; the text says where."""
 
@@ -35,7 +49,8 @@ class GatewayError(CommandError):
     """The gateway refused; the text is its reason."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{message} ({code})")
+        told = "the gateway takes no such token" if code == _UNAUTHORIZED else message
+        super().__init__(f"{told} ({code}){_next_step(code, message)}")
         self.code = code
 
 

@@ -30,6 +30,10 @@ _ACTIVITY_STYLES: Mapping[str, str] = {
 }
 
 
+_LONGEST_NAME: Final = 32
+"""Characters: one of 63, which there may be, pushed what the agent does out of a terminal of 80 columns."""
+
+
 class Row(NamedTuple):
     """One line of the table."""
 
@@ -58,11 +62,16 @@ def _matches(agent: AgentStatus, words: Sequence[str]) -> bool:
     return all(word in text for word in words)
 
 
+def _short(name: str) -> str:
+    """Leave out the middle of a long name: beginnings are shared, and replicas differ at their ends."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}…{name[1 - _LONGEST_NAME // 2 :]}"
+
+
 def _cells(agent: AgentStatus) -> tuple[Text, ...]:
     seen = look(agent)
     said = agent.activity_text if agent.error is None else None
     return (
-        Text(printable(agent.name), "bold"),
+        Text(_short(printable(agent.name)), "bold"),
         Text(printable(agent.activity or ""), _ACTIVITY_STYLES.get(agent.activity or "", "")),
         Text(f"{seen.symbol} {printable(agent.state)}", _STYLES[seen.style]),
         Text(span(agent.uptime_seconds) if agent.running else "", justify="right"),
