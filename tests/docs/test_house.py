@@ -6,6 +6,11 @@ import re
 import tomllib
 
 from tests.docs.newcomer import ROOT
+from tests.faults import drop_ins, gateway, records
+from tests.faults.budgets import BUDGET_POINTS
+from tests.faults.messages import MESSAGE_POINTS
+from tests.faults.points import POINTS
+from tests.faults.worktree_points import WORKTREE_POINTS
 
 
 def _layers() -> list[str]:
@@ -33,3 +38,18 @@ def test_every_test_that_a_page_names_is_there() -> None:
     assert named
     missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / file).read_text()]
     assert not missing
+
+
+def test_the_page_on_reliability_counts_the_steps_that_there_are() -> None:
+    points = {
+        "kills": POINTS,
+        "records": records.POINTS,
+        "drop-ins": drop_ins.POINTS,
+        "worktrees": WORKTREE_POINTS,
+        "gateway": gateway.POINTS,
+        "messages": MESSAGE_POINTS,
+        "budgets": BUDGET_POINTS,
+    }
+    page = (ROOT / "docs/reliability.md").read_text()
+    told = {family: int(number) for family, number in re.findall(r"`([a-z-]+)` \((\d+) steps", page)}
+    assert {family: told[family] for family in points} == {family: len(steps) for family, steps in points.items()}
