@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from dataclasses import replace
@@ -95,6 +96,30 @@ def test_an_agentd_in_a_terminal_has_scopes_too(service: Installation) -> None:
     groups = machine.said(f"cat /proc/{shown.running_pids(1)['limited']}/cgroup")
     assert re.search(r"/agentd\.slice/agentd-\S+\.scope$", groups, re.MULTILINE), groups
     service.unit("stop terminal")
+
+
+def test_the_gateway_is_served_by_its_own_unit_and_back_after_its_end(service: Installation) -> None:
+    machine, venv, unit = service.machine, "~/.local/share/agentd-venv", "agentd-gateway"
+    # No port: the network is that of the machine that runs the tests.
+    sock = service.api_socket.replace("agentd.sock", "gateway.sock")
+    machine.run(
+        f"""
+        {venv}/bin/pip install --quiet 'agentd[gateway]'
+        ln -s {venv}/bin/{unit} ~/.local/bin/
+        cp {UNITS.format(venv)}/{unit}-user.service ~/.config/systemd/user/{unit}.service
+        echo '[gateway]
+listen = ["unix:{sock}"]' >> ~/.config/agentd/jcard.toml
+        """,
+        user=USER,
+    )
+    service.unit("daemon-reload")
+    service.unit(f"start {unit}")
+    ask = f"curl --silent --show-error --max-time 10 --unix-socket {sock} http://localhost/health"
+    assert json.loads(machine.said(ask, user=USER))["agentd"] == "reachable"
+    service.unit(f"kill --signal=KILL {unit}")
+    wait_for(lambda: machine.run(ask, user=USER, check=False).returncode == 0, 60, what="it is there again")
+    service.unit(f"stop {unit}")
+    assert machine.said(f"{service.systemctl} show --property=Result --value {unit}", user=USER) == "success"
 
 
 def test_stopping_the_slice_too_ends_the_agents(service: Installation) -> None:
