@@ -42,8 +42,14 @@ def test_listening_where_others_reach_it_needs_a_token(gateway: Gateway, address
         ("[gateway]\nmax_concurrency = 0", "gateway.max_concurrency"),
         ('[gateway]\n[[gateway.tokens]]\nsecret = "KEY"\nuser = "alice"', "secrets/KEY: No such file"),
         ('[[agents]]\nname = "a"', "without errors"),
-        ('[gateway]\ndatabase = "mysql://root:pa55@localhost/x"', "found mysql, expected sqlite or postgresql"),
-        ('[gateway]\ndatabase = "sqlite:////nowhere/x.db"', "/nowhere/x.db: cannot be opened"),
+        (
+            '[gateway]\nlisten = ["127.0.0.1:0"]\ndatabase = "mysql://root:pa55@localhost/x"',
+            "found mysql, expected sqlite or postgresql",
+        ),
+        (
+            '[gateway]\nlisten = ["127.0.0.1:0"]\ndatabase = "sqlite:////nowhere/x.db"',
+            "/nowhere/x.db: cannot be opened",
+        ),
         ('[gateway]\nlisten = ["unix:jcard.toml"]', "expected a socket or nothing at"),
     ],
 )
