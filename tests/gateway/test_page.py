@@ -101,6 +101,7 @@ def test_a_conversation_with_a_tool_and_a_permission(page: Page, tmp_path: Path)
     allow = page.get_by_role("button", name="Allow", exact=True)
     expect(allow).to_be_visible()
     expect(page.locator("#activity")).to_have_text("custom, waits for you")
+    expect(page.get_by_role("button", name="helper")).to_contain_text("a conversation waits for you")
     picture(page, "chat-desktop.png", tmp_path)
     for width, height in (SMALL, PHONE, DESKTOP):
         # With Interrupt beside Send.
