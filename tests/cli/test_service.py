@@ -167,7 +167,7 @@ def test_status_is_what_systemd_knows(service: Service) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may")
 def test_a_service_of_the_system_takes_root(service: Service) -> None:
-    assert "takes root" in service("install", "--system").err
+    assert "needs root" in service("install", "--system").err
 
 
 def test_the_user_unit_has_nothing_of_the_system() -> None:
