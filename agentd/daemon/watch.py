@@ -52,7 +52,7 @@ def watched_names(path: Path) -> set[Path]:
 def existing_folder(path: Path) -> Path:
     """The nearest folder on the way to `path` that exists: where its creation will be seen."""
     folder = path.parent
-    while not folder.is_dir() and folder != folder.parent:
+    while not _is_folder(folder) and folder != folder.parent:
         folder = folder.parent
     return folder
 
@@ -133,7 +133,7 @@ class Watcher:
     def _look_at(self, path: Path) -> _Seen:
         names = watched_names(path)
         folders = {existing_folder(name) for name in names}
-        return _Seen(names, _identities(folders | ({path} if path in self._folders and path.is_dir() else set())))
+        return _Seen(names, _identities(folders | ({path} if path in self._folders and _is_folder(path) else set())))
 
     async def refresh(self) -> None:
         """Take the files to watch anew; watch other folders if they, or their identities, are not what they were."""
@@ -187,6 +187,14 @@ class Watcher:
 
     def _counts(self, path: Path) -> bool:
         return path in self._counting or path.parent in self._folders
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder, as far as one may see: `Path.is_dir` raises where the folder above is closed to us."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _identities(folders: Iterable[Path]) -> dict[Path, int]:
