@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = ROOT / "packaging/agentd.service"
 USERS = ROOT / "packaging/agentd-user.service"
 
-FLEETS = (ROOT / "packaging/agentd-fleet.service", ROOT / "packaging/agentd-fleet-user.service")
+FLEETS = tuple(ROOT / f"packaging/agentd-fleet{name}.service" for name in ("", "-user", "-head", "-head-user"))
 GATEWAYS = (ROOT / "packaging/agentd-gateway.service", ROOT / "packaging/agentd-gateway-user.service")
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -69,6 +69,16 @@ def test_systemd_takes_no_folder_away_from_the_agents_user() -> None:
     service = parse(SYSTEM)["Service"]
     assert not {"RuntimeDirectory", "StateDirectory"} & set(service)
     assert service["RuntimeDirectoryPreserve"] == "yes"
+
+
+@pytest.mark.parametrize("user", ["", "-user"])
+def test_the_first_host_of_a_fleet_has_the_service_of_the_others_with_another_command(user: str) -> None:
+    head, joins = (parse(ROOT / f"packaging/agentd-fleet{kind}{user}.service") for kind in ("-head", ""))
+    assert joins["Service"].pop("ExecStart").endswith("/agentd-fleet join $FLEET_HEAD $FLEET_ARGS")
+    assert head["Service"].pop("ExecStart").endswith("/agentd-fleet head --ip $FLEET_IP $FLEET_ARGS")
+    for unit in (head, joins):
+        del unit["Unit"]["Description"]
+    assert head == joins
 
 
 def parse(unit: Path) -> configparser.ConfigParser:
