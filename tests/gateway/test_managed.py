@@ -320,7 +320,8 @@ def test_users_see_their_own_agents_alone(users: Gateway) -> None:
         assert users.request(method, path, token=ALICE).status == http.HTTPStatus.NOT_FOUND
     assert users.ask("GET", "/agents", token=ALICE) == []
     assert users.ask("GET", "/agents?username=carol", token=BOB) == []
-    assert [each["agent"] for each in users.ask("GET", "/agents", token=ROOT)] == ["bob/own", "carol/own"]
+    everybody = [each["agent"] for each in users.ask("GET", "/agents", token=ROOT)]
+    assert [each for each in everybody if each.endswith("/own")] == ["bob/own", "carol/own"]
     assert users.request("DELETE", "/agents/own", token=ALICE).status == http.HTTPStatus.FORBIDDEN
     for body, status in (
         (wanted("bob", "own"), http.HTTPStatus.CONFLICT),
@@ -372,8 +373,9 @@ def test_users_see_their_own_agents_alone(users: Gateway) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_by_field(users: Gateway, change: dict[str, Any], field: str) -> None:
+    before = users.ask("GET", "/agents", token=ROOT)
     answer = users.request("POST", "/agents", {"username": "bob", "name": "refused", **change}, token=ROOT)
     assert answer.status == http.HTTPStatus.UNPROCESSABLE_ENTITY
     assert field in body_of(answer)["detail"]
     assert b"sk-own" not in answer.body
-    assert users.ask("GET", "/agents", token=ROOT) == []
+    assert len(users.ask("GET", "/agents", token=ROOT)) == len(before)

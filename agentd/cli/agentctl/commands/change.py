@@ -17,7 +17,6 @@ from agentd.cli.agentctl.command import (
     not_empty,
     whole_number,
 )
-from agentd.text.timestamps import rfc3339_microseconds
 
 _SET_DETAILS = """\
 The fields are those of the jcard (agentctl help jcard), and env.NAME. A value is read as TOML if the field takes that
@@ -216,4 +215,6 @@ def _apply(invocation: Invocation) -> Status:
 
 def _now() -> str:
     """The time, to the microsecond and taken under the file's lock: two commands in one second are two changes."""
+    from agentd.text.timestamps import rfc3339_microseconds
+
     return rfc3339_microseconds(time.time())
