@@ -48,6 +48,11 @@ class Account:
     breached: tuple[str, ...] = ()
     """The bounds of which it was told that they are used up."""
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether nothing was used, so that it says no more than an account that was never kept."""
+        return self == Account(self.run, day=self.day)
+
     def began(self, run: str) -> Account:
         """A run is there: nothing of a former one counts to it."""
         return self if self.run == run else replace(self, run=run, run_usd=NOTHING, run_turns=0, turn=None)

@@ -35,8 +35,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_is_read_again(path: Path) -> None:
-    accounts = {"a": ACCOUNT, "b": Account()}
-    assert Ledger(path).write(accounts, "2026-03-01", "Europe/Berlin")
+    accounts = {"a": ACCOUNT, "b": Account("r1", run_turns=1)}
+    # Of 300 agents that use nothing there is nothing to write each second.
+    unused = {"c": Account(), "d": Account("r2"), "e": Account("r3", day="2026-03-01")}
+    assert Ledger(path).write(accounts | unused, "2026-03-01", "Europe/Berlin")
     assert Ledger(path).read() == accounts
     assert path.stat().st_mode & 0o777 == 0o600
     assert json.loads(path.read_text())["zone"] == "Europe/Berlin"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,9 @@ FILE: Final = "budgets.json"
 
 VERSION: Final = 1
 """Of the format."""
+
+
+_FIELDS: Final = tuple(field.name for field in fields(Account))
 
 
 class LedgerError(ValueError):
@@ -58,14 +61,14 @@ class Ledger:
             return {}
 
     def write(self, accounts: Mapping[str, Account], day: str, zone: str) -> bool:
-        """Write it whole, in a thread that may wait for the disk, and say whether it need not be tried again.
+        """Write what was used, in a thread that may wait for the disk, and say whether it need not be tried again.
 
         Parameters
         ----------
         day, zone
             The date, and the time zone that it is one of: only for people.
         """
-        agents = {name: _plain(each) for name, each in accounts.items()}
+        agents = {name: _plain(each) for name, each in accounts.items() if not each.is_unused}
         return self._file.keep({"day": day, "zone": zone, "agents": agents}) or self._file.newer
 
     def _not_kept(self, reason: str) -> None:
@@ -77,7 +80,8 @@ def _accounts_of(found: Mapping[str, object]) -> dict[str, Account]:
 
 
 def _plain(each: Account) -> dict[str, object]:
-    return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(each).items()}
+    values = {name: getattr(each, name) for name in _FIELDS}
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in values.items()}
 
 
 def account(given: object) -> Account:
