@@ -57,7 +57,7 @@ def register(commands: Commands) -> None:
 
 def _serve(invocation: Invocation) -> Status:
     if find_spec("mcp") is None:
-        raise CommandError("agentctl mcp needs its extra: pip install 'agentd[mcp]'")
+        raise CommandError("mcp needs its extra: pip install 'agentd[mcp]'")
     given = invocation.arguments
     argv = [sys.executable, "-P", "-m", "agentd.mcp", *_shared_flags(invocation)]
     values = {flag: getattr(given, flag.replace("-", "_")) for flag in ("toolsets", "tools", "http", "token-file")}

@@ -166,7 +166,7 @@ def _lease(invocation: Invocation) -> Status:
         print_pooled(invocation, found, lines(("PATH", "MODE", "OWNER", "UNTIL", "REPO"), rows, invocation.display))
         return Status.DONE
     if given.path is None:
-        raise UsageError(f"agentctl lease {given.action}: expected the PATH; see agentctl lease --help")
+        raise UsageError(f"lease {given.action}: expected the PATH; see agentctl lease --help")
     if given.action == "acquire":
         lease = run_pool(
             invocation,

@@ -246,7 +246,7 @@ def _transcript(invocation: Invocation) -> Status:
 
     given = invocation.arguments
     if given.tail_lines is not None and (given.offset is not None or given.limit is not None):
-        raise UsageError("agentctl transcript: --tail-lines is the end, --offset and --limit a page; leave one out")
+        raise UsageError("transcript: --tail-lines is the end, --offset and --limit a page; leave one out")
     limit = _PAGE if given.limit is None else given.limit
     page = run_pool(invocation, lambda pool: transcript(pool, invocation.name(), given.offset, limit, given.tail_lines))
     print_pooled(invocation, page, page.lines)
@@ -308,7 +308,7 @@ def _stats(invocation: Invocation) -> Status:
 
     given = invocation.arguments
     if given.since is not None and (given.begin is not None or given.end is not None):
-        raise UsageError("agentctl stats: --since is up to now, --from and --to name both ends; leave one out")
+        raise UsageError("stats: --since is up to now, --from and --to name both ends; leave one out")
     begin = time.time() - given.since if given.since is not None else given.begin
     found = run_pool(invocation, lambda pool: stats(pool, begin, given.end, given.by))
     heading = (given.by.upper(), "WORKERS", "RUNS", "LIMITS", "WALL CLOCK", "HOURS", "INPUT", "OUTPUT", "COST")
