@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 EVERY: Final = 60.0
 """Seconds between two looks."""
 
+_DECLARED: Final = 5.0
+"""Seconds at most until a `reap` that has just been declared counts."""
 _SOONEST: Final = 1.0
 _FRESH: Final = 1.0
 """Seconds for which a look answers whoever asks."""
@@ -52,8 +54,14 @@ class ProcessWatch:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
+        clock = self._reconciler.host.clock
+        begun = clock.now()
         while True:
-            await asyncio.sleep(self._pause())
+            rest = begun + self._pause() - clock.now()
+            if rest > 0:
+                await asyncio.sleep(min(rest, _DECLARED))
+                continue
+            begun = clock.now()
             if not any(agent.life.state.live for agent in self._reconciler.agents.values()):
                 continue
             try:
