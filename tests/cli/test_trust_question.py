@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, cast
 
 import pytest
 
-from agentd.cli.agentctl.trust_question import asked
+from agentd.cli.agentctl.client import Api
+from agentd.cli.agentctl.trust_question import asked, first_seen
 from agentd.harness.builtin import BUILT_IN
-from tests.cli.support import Client
+from agentd.model.screen import Screen
+from tests.cli.support import RUNNING, Client
 from tests.cli.test_worktrees import client_of
 from tests.support import boxed_agent
 from tests.support.agents import jcard
@@ -44,6 +47,25 @@ def test_a_question_is_seen_until_the_agent_is_ready(harness: str) -> None:
     assert asked(facts, f"{QUESTIONS[harness]}\n{facts.ready_marker}") is None
     assert asked(facts, "something else") is None
     assert asked(BUILT_IN["custom"].facts, QUESTIONS[harness]) is None
+
+
+class LateJournal:
+    """An API whose journal shows an event at the second look, and whose agent is ready at the first."""
+
+    looks = 0
+
+    def get(self, path: str) -> object:
+        if not path.startswith("/v1/events"):
+            marker = BUILT_IN["claude-code"].facts.ready_marker or ""
+            return asdict(Screen("a", "a", 80, 24, 0, 0, cursor_visible=True, lines=[marker]))
+        self.looks += 1
+        data = {"folder": RUNNING.workdir, "harness": "claude-code", "path": "/home/ada/.claude.json"}
+        return [{"data": data}] if self.looks > 1 else []
+
+
+def test_trust_that_the_journal_shows_late_is_said_of_an_agent_that_is_ready_at_once() -> None:
+    agent = replace(RUNNING, harness="claude-code")
+    assert first_seen(cast("Api", LateJournal()), agent) == ("/home/ada/.claude.json", None)
 
 
 @pytest.mark.parametrize("harness", everyday(["claude-code"], QUESTIONS))

@@ -76,11 +76,12 @@ def first_seen(api: Api, agent: AgentStatus) -> tuple[str | None, str | None]:
         if shown != before:
             changed = time.monotonic()
         still = bool(shown.strip()) and time.monotonic() > changed + _STILL
-        if still or (facts.ready_marker is not None and facts.ready_marker in shown):
-            break
+        ready = still or (facts.ready_marker is not None and facts.ready_marker in shown)
         time.sleep(_LOOK_AFTER)  # noqa: TID251 (a person waits, and a screen tells of no changes)
-        # The journal may lag a little.
+        # The journal may lag a little, also behind an agent that was ready at once.
         trusted = trusted_by(api, agent)
+        if ready:
+            break
     return trusted, None
 
 
