@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
 from agentd.files.locks import try_lock
+from agentd.process.pidfds import wait_ended
 from agentd.process.proc import PROC, numbers_in, read_bytes
 
 _LOCK: Final = ".lock"
@@ -102,7 +101,7 @@ def _end(folder: Path) -> int:
         for descriptor in left:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        _wait(left)
+        wait_ended(left, _ENDED)
         return len(left)
 
 
@@ -112,13 +111,3 @@ def _held(pids: Collection[int], stack: contextlib.ExitStack) -> Iterator[tuple[
             descriptor = os.pidfd_open(pid)
             stack.callback(os.close, descriptor)
             yield descriptor, pid
-
-
-def _wait(descriptors: Collection[int]) -> None:
-    poll, left, until = select.poll(), len(descriptors), time.monotonic() + _ENDED
-    for descriptor in descriptors:
-        poll.register(descriptor, select.POLLIN)
-    while left and (rest := until - time.monotonic()) > 0:
-        for descriptor, _ in poll.poll(rest * 1000):
-            poll.unregister(descriptor)
-            left -= 1

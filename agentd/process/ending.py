@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from agentd.process.identity import HAS_PIDFD, ProcessIdentity
+from agentd.process.pidfds import wait_ended
 from agentd.process.proc import run_id_of
 
 GRACE: Final = 5.0
@@ -46,9 +45,9 @@ def end_processes(run_id: str, processes: Sequence[ProcessIdentity], grace: floa
                     del held[descriptor]
                     os.close(descriptor)
         asked = _signal(held, signal.SIGTERM)
-        left = _wait(asked, grace)
-        killed = _signal(left, signal.SIGKILL)
-        _wait(killed, 1.0)
+        left = wait_ended(asked, grace)
+        killed = _signal({each: asked[each] for each in left}, signal.SIGKILL)
+        wait_ended(killed, 1.0)
         return [EndedProcess(process, descriptor in killed) for descriptor, process in asked.items()]
     finally:
         for descriptor in held:
@@ -63,15 +62,3 @@ def _signal(held: dict[int, ProcessIdentity], number: signal.Signals) -> dict[in
             signal.pidfd_send_signal(descriptor, number)
             reached[descriptor] = process
     return reached
-
-
-def _wait(held: dict[int, ProcessIdentity], limit: float) -> dict[int, ProcessIdentity]:
-    """Wait until processes have ended; gives those that have not."""
-    poll, left, until = select.poll(), dict(held), time.monotonic() + limit
-    for descriptor in held:
-        poll.register(descriptor, select.POLLIN)
-    while left and (rest := until - time.monotonic()) > 0:
-        for descriptor, _ in poll.poll(rest * 1000):
-            poll.unregister(descriptor)
-            left.pop(descriptor)
-    return left

@@ -23,6 +23,7 @@ import structlog
 from agentd.process.cgroups.group import Group
 from agentd.process.identity import HAS_PIDFD, ProcessIdentity
 from agentd.process.orphans import hold_marked
+from agentd.process.pidfds import wait_ended
 from agentd.process.proc import NOTHING_LEFT, ancestors, children_of, descendants, run_id_of
 
 log = structlog.get_logger(__name__)
@@ -132,18 +133,6 @@ def _still(process: ProcessIdentity) -> bool:
         return False
 
 
-def _wait_ended(descriptors: Iterable[int], limit: float) -> None:
-    poll = select.poll()
-    waiting = set(descriptors)
-    for descriptor in waiting:
-        poll.register(descriptor, select.POLLIN)
-    until = time.monotonic() + limit
-    while waiting and (rest := until - time.monotonic()) > 0:
-        for descriptor, _ in poll.poll(rest * 1000):
-            poll.unregister(descriptor)
-            waiting.discard(descriptor)
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one look for the processes of runs found."""
@@ -175,7 +164,7 @@ def end_found(
     if everything:
         watched = _kill(everything)
         try:
-            _wait_ended(watched, _ENDING_PAUSE)
+            wait_ended(watched, _ENDING_PAUSE)
         finally:
             for descriptor in watched:
                 os.close(descriptor)
