@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,15 +14,12 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod
 
+from agentd.api.connection import NO_ACCESS_LOG, is_left
 from agentd.api.metrics import OPEN_CONNECTIONS
 from agentd.api.responses import error_response, method_not_allowed, raised_error
 from agentd.api.streams import STREAMS, Streams
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-_NO_ACCESS_LOG = logging.getLogger(f"{__name__}.access")
-"""aiohttp formats a line for each request unless its logger is off."""
-_NO_ACCESS_LOG.setLevel(logging.CRITICAL + 1)
 
 _END_OF_REQUEST_LINE = re.compile(r" HTTP/1\.[01]['\"]")
 """As the parser quotes it. Searched in linear time: what is quoted may be 256 KiB."""
@@ -179,7 +175,7 @@ class _Connection(web.RequestHandler, asyncio.BufferedProtocol):
             keepalive_timeout=limits.idle,
             lingering_time=limits.unread_body,
             tcp_keepalive=False,
-            access_log=_NO_ACCESS_LOG,
+            access_log=NO_ACCESS_LOG,
             read_bufsize=len(_AT_ONCE),
             auto_decompress=False,  # nobody reads bodies
         )
@@ -251,6 +247,9 @@ class _Connection(web.RequestHandler, asyncio.BufferedProtocol):
         elif isinstance(exc, UnicodeEncodeError) and not request.headers.get(hdrs.EXPECT, "").isascii():
             # aiohttp's own refusal quotes the header.
             response = raised_error(web.HTTPExpectationFailed())
+        elif exc is not None and is_left(request, exc):
+            # There is nobody to answer, and nothing to log.
+            raise exc
         else:
             _log.error("api_request_failed", method=request.method, path=request.path, exc_info=exc or True)
             response = error_response(

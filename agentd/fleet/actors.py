@@ -27,7 +27,7 @@ from agentd.fleet.controller import Controller
 from agentd.fleet.definitions import JcardError
 from agentd.fleet.errors import HostAnswersError, NoAnswerError, UnknownHostError
 from agentd.fleet.folder import OWNER, FleetFolder, FolderTakenError
-from agentd.fleet.front import Front, serve
+from agentd.fleet.front import Front
 from agentd.fleet.ledger import HostRecord, LedgerError
 from agentd.fleet.messages import HostReport, Orders
 from agentd.fleet.node import Node
@@ -36,6 +36,7 @@ from agentd.fleet.passing import Asked, Told, pass_on
 from agentd.fleet.protocol import FleetView, HostView, JcardBody, PlacedView, PlanView
 from agentd.fleet.ray_node import NAMESPACE
 from agentd.fleet.refusals import FleetError
+from agentd.fleet.serving import serve
 
 CONTROLLER: Final = "controller"
 """The Controller's name, in Ray."""
@@ -93,7 +94,7 @@ class NodeActor:
         # A former process of this actor is gone, or about to be.
         options.fleet_socket.unlink(missing_ok=True)
         group = options.api_socket.stat().st_gid if options.api_socket.exists() else None
-        served = ApiSocket(options.fleet_socket, group, lambda bound: serve(front, bound))
+        served = ApiSocket(options.fleet_socket, group, lambda bound: serve(front.app(), bound))
         await self._stack.enter_async_context(served.answering())
         return Node(options.record, folder, options.api_socket, _ask)
 

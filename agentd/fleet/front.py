@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Protocol
@@ -17,7 +15,6 @@ from typing import Any, Final, Protocol
 from aiohttp import hdrs, web
 
 from agentd import __version__
-from agentd.api.socket_file import Listen
 from agentd.fleet.event_query import events_wanted
 from agentd.fleet.following import EventsWanted, Following, Position, last
 from agentd.fleet.passing import Asked, Head, Told, error_body
@@ -376,24 +373,3 @@ async def _refusals(
     except web.HTTPException as error:
         message = HTTPStatus(error.status).phrase.lower()
         return web.Response(body=error_body(message), status=error.status, content_type=_JSON)
-
-
-@asynccontextmanager
-async def serve(front: Front, bound: socket.socket) -> AsyncIterator[Listen]:
-    """Answer on a bound socket while the context is open; for `agentd.api.socket_file.ApiSocket`."""
-    runner = web.AppRunner(front.app(), access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    sites: list[web.SockSite] = []
-
-    async def listen(sock: socket.socket) -> None:
-        site = web.SockSite(runner, sock)
-        await site.start()
-        for former in sites:
-            await former.stop()
-        sites[:] = [site]
-
-    try:
-        await listen(bound)
-        yield listen
-    finally:
-        await runner.cleanup()

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from agentd.model.status import Health
 from tests.api.conftest import Serving
 from tests.api.memory_source import MemorySource, ask, request, send
+from tests.support.leaving import LateWrite
 
 METHODS = ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "LINK", "BREW", "get", "GETX"]
 PATHS = ["/v1/health", "/v1/agents", "/v1/agents/reviewer-0", "/v1/plan", "/v1/openapi.json"]
@@ -143,6 +144,15 @@ async def test_an_answer_that_broke_off_is_cut_and_not_continued_by_an_error(
     assert b"half" in answer.body
     assert b"error" not in answer.body
     assert [entry["event"] for entry in logs] == ["api_request_failed"]
+
+
+async def test_a_client_that_goes_before_it_is_answered_is_no_defect(serving: Serving, socket_path: Path) -> None:
+    late = LateWrite()
+    async with serving(late.route()):
+        with capture_logs() as logs:
+            await late.leave(socket_path)
+            assert (await ask(socket_path, "GET", "/v1/health")).status == 200
+    assert logs == []
 
 
 async def test_requests_after_a_refused_one_are_answered_on_the_same_connection(api: Path) -> None:

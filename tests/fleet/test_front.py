@@ -15,10 +15,11 @@ import aiohttp
 import pytest
 
 from agentd.api.socket_file import ApiSocket
-from agentd.fleet.front import Front, serve
+from agentd.fleet.front import Front
 from agentd.fleet.passing import Asked, Head, Told, pass_on
 from agentd.fleet.protocol import FleetView, HostState, HostView, JcardBody, PlacedView, Placement, PlanView
 from agentd.fleet.refusals import FleetError
+from agentd.fleet.serving import serve
 from agentd.model.events import Event, EventKind
 from agentd.settings.sockets import turns_socket
 from tests.cli.support import RUNNING, Client, Finished, MemorySource, answering
@@ -89,7 +90,7 @@ async def fronting(backend: Backend, path: Path) -> AsyncIterator[aiohttp.Client
     """Serve the front, and give a client of it."""
     front = Front(backend, time.monotonic())
     async with (
-        ApiSocket(path, None, lambda bound: serve(front, bound)).answering(),
+        ApiSocket(path, None, lambda bound: serve(front.app(), bound)).answering(),
         aiohttp.ClientSession("http://fleet", connector=aiohttp.UnixConnector(str(path))) as session,
     ):
         yield session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import socket
 from collections.abc import AsyncIterator, Iterable
@@ -15,14 +14,11 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
+from agentd.api.connection import NO_ACCESS_LOG, is_left
 from agentd.gateway.http.errors import ApiError, error_response, of_aiohttp
 from agentd.gateway.http.headers import add_headers
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-_NO_ACCESS_LOG = logging.getLogger(f"{__name__}.access")
-"""aiohttp formats a line for each request unless its logger is off."""
-_NO_ACCESS_LOG.setLevel(logging.CRITICAL + 1)
 
 _BACKLOG: Final = 512
 
@@ -79,7 +75,7 @@ class _Connection(web.RequestHandler):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=limits.idle,
             lingering_time=limits.unread_body,
-            access_log=_NO_ACCESS_LOG,
+            access_log=NO_ACCESS_LOG,
             auto_decompress=False,  # a small body may decompress to a huge one
         )
         self._limits = limits
@@ -123,7 +119,7 @@ class _Connection(web.RequestHandler):
         elif isinstance(exc, UnicodeEncodeError) and not request.headers.get(hdrs.EXPECT, "").isascii():
             # aiohttp's own refusal quotes the header.
             error = of_aiohttp(web.HTTPExpectationFailed())
-        elif isinstance(exc, ConnectionError) and _is_left(request):
+        elif exc is not None and is_left(request, exc):
             # The client has gone, or takes nothing of its stream: there is nobody to answer, and nothing to log.
             raise exc
         else:
@@ -137,8 +133,3 @@ class _Connection(web.RequestHandler):
         add_headers(response)
         response.force_close()
         return response
-
-
-def _is_left(request: web.BaseRequest) -> bool:
-    """Whether an answer has begun that cannot be completed, or the connection is closed."""
-    return request.writer.output_size > 0 or request.transport is None or request.transport.is_closing()
