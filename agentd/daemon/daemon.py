@@ -76,6 +76,9 @@ from agentd.sandbox.own import own_of, runtime_path
 from agentd.settings.context import load_context, resolve_data_dir
 from agentd.settings.folders import templates_folder
 from agentd.settings.logs import Redactor
+from agentd.supervise.accounts import Accounts
+from agentd.supervise.emitter import Emitter
+from agentd.supervise.hooks import Hooks
 from agentd.supervise.host import Clock, Host
 from agentd.supervise.reconciler import Reconciler
 from agentd.supervise.run_recorder import RunRecorder
@@ -163,9 +166,11 @@ class Daemon:
         transcripts = _transcripts(settings.transcripts, kept_files, tmux)
         outgoing = self._outgoing(login)
         sink = _all(counters.take, journal.add, outgoing.take)
-        host = self._host(stack, login, tmux, transcripts, sink)
+        emitter = Emitter(sink, self._redactor, Accounts(), self._clock.wall)
+        reconciler = Reconciler(partial(self._host, stack, login, tmux, transcripts, emitter), counters.passed)
+        host = reconciler.host
         await remember_accounts(journal, host.accounts)
-        reconciler, turns = await self._adopt(stack, host, counters, transcripts)
+        turns = await self._adopt(stack, reconciler, transcripts)
         inputs, files, context = await self._inputs(reconciler)
         status = self._status(reconciler, context, transcripts, journal)
         processes = ProcessWatch(reconciler)
@@ -192,9 +197,10 @@ class Daemon:
         await journal.close()
 
     async def _adopt(
-        self, stack: contextlib.AsyncExitStack, host: Host, counters: Counters, transcripts: Transcripts | None
-    ) -> tuple[Reconciler, TurnsPart]:
+        self, stack: contextlib.AsyncExitStack, reconciler: Reconciler, transcripts: Transcripts | None
+    ) -> TurnsPart:
         """Take over the agents that run already."""
+        host = reconciler.host
         host.runtime.prepare()
         host.runtime.listen(host.hint)
         stack.callback(host.runtime.close)
@@ -203,13 +209,12 @@ class Daemon:
         if transcripts is not None:
             stack.push_async_callback(transcripts.close)
             await transcripts.prepare()
-        reconciler = Reconciler(host, counters.passed)
         await reconciler.adopt(census)
         turns.adopted()
         stack.push_async_callback(reconciler.close)
         if transcripts is not None:
             transcripts.start()
-        return reconciler, turns
+        return turns
 
     def _status(
         self, reconciler: Reconciler, context: LoadContext, transcripts: Transcripts | None, journal: Journal
@@ -356,14 +361,17 @@ class Daemon:
         login: Login,
         tmux: TmuxServer,
         transcripts: Transcripts | None,
-        sink: EventSink,
+        emitter: Emitter,
+        hooks: Hooks,
     ) -> Host:
         settings, user = self._settings, self._user
         data_dir = resolve_data_dir(settings.data_dir, user)
         data = DataDirectory(data_dir)
         stack.callback(data.release)
         open_files = self.open_files = raise_file_limit()
-        groups = RunGroups(self._manager or reachable_manager(), is_ours=self._instance.shares)
+        groups = RunGroups(
+            self._manager or reachable_manager(), is_ours=self._instance.shares, on_oom=hooks.look_for_oom
+        )
         stack.callback(groups.close)
         schedules = ScheduleLedger(settings.state_dir / SCHEDULES)
         came = TriggerLedger(settings.state_dir / TRIGGERS)
@@ -381,11 +389,19 @@ class Daemon:
             ),
             preflight=Preflight(self._looks, user),
             groups=groups,
-            egress=Egress(user, os.environ, settings.state_dir, runtime_path(settings)),
-            sandboxes=Sandboxes(Where(user, dict(os.environ), settings.runsc), own_of(settings, data_dir), self._looks),
+            egress=Egress(user, os.environ, settings.state_dir, runtime_path(settings), hooks.served),
+            sandboxes=Sandboxes(
+                Where(user, dict(os.environ), settings.runsc),
+                own_of(settings, data_dir),
+                self._looks,
+                hooks.specs,
+                hooks.boxed,
+            ),
             clock=self._clock,
             recorder=RunRecorder() if transcripts is None else transcripts,
-            sink=sink,
+            accounts=emitter.accounts,
+            emit=emitter.emit,
+            state_changed=hooks.state_changed,
             debug=settings.debug,
             redact=self._redactor,
             scheduler=Scheduler(
@@ -393,6 +409,8 @@ class Daemon:
                 schedules.keep,
                 self._clock.wall,
                 os.environ.get("TZ"),
+                emitter.emit,
+                hooks.reconcile,
                 triggers=TriggerQueue(came.load, came.keep, lambda: came.written, self._clock.wall),
             ),
         )

@@ -57,6 +57,8 @@ class RunGroups:
         Which control groups agentd is in.
     is_ours
         Whether a run is one of this agentd's.
+    on_oom
+        Told of a run of which the kernel has killed another process for lack of memory.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class RunGroups:
         manager: ServiceManager | None,
         around: Surroundings | None = None,
         is_ours: Callable[[str], bool] = lambda _run_id: True,
+        on_oom: Callable[[str], None] = lambda _run_id: None,
     ) -> None:
         self._around = Surroundings.of() if around is None else around
         self._is_ours = is_ours
+        self._on_oom = on_oom
         self._scopes = None if manager is None else Scopes(manager)
         ways = (unified_groups(self._around), legacy_groups(self._around))
         self._groups = [way for way in ways if isinstance(way, Groups)]
@@ -77,8 +81,6 @@ class RunGroups:
         """Kills of all runs that were told of."""
         self._expected = -_READY_FOR
         self._getting_ready: asyncio.Future[None] | None = None
-        self.on_oom: Callable[[str], None] = lambda _run_id: None
-        """Told of a run of which the kernel has killed another process for lack of memory."""
 
     @property
     def enforcing(self) -> bool:
@@ -316,7 +318,7 @@ class RunGroups:
         self._count(run)
         run.read_peaks()
         if run.oom_kills > before:
-            self.on_oom(run_id)
+            self._on_oom(run_id)
 
     def close(self) -> None:
         """Stop watching."""

@@ -71,20 +71,30 @@ class Sandboxes:
         What is agentd's.
     looks
         What paths are looked at with.
+    specs
+        All agents.
+    running
+        Sandboxed agents that run.
     """
 
-    def __init__(self, where: Where, own: Own, looks: Looks) -> None:
+    def __init__(
+        self,
+        where: Where,
+        own: Own,
+        looks: Looks,
+        specs: Callable[[], Iterable[AgentSpec]],
+        running: Callable[[], Iterable[Boxed]] = tuple,
+    ) -> None:
         self._user = where.user
         self._environ = where.environ
         self._own = own
         self._looks = looks
         self._engines = {kind: KnownEngine(kind, where) for kind in (None, *SandboxKind)}
-        self.packages = Packages(where.user, where.environ, own.data_dir)
-        self.packages.wanted = lambda: (spec.sandbox.extra_packages for spec in self.specs())
-        self.specs: Callable[[], Iterable[AgentSpec]] = tuple
-        """All agents."""
-        self.running: Callable[[], Iterable[Boxed]] = tuple
-        """Sandboxed agents that run."""
+        self._specs = specs
+        self._running = running
+        self.packages = Packages(
+            where.user, where.environ, own.data_dir, lambda: (spec.sandbox.extra_packages for spec in specs())
+        )
         self._coverings = Coverings(where.user)
 
     async def engine(self, kind: SandboxKind | None) -> Engine:
@@ -105,7 +115,7 @@ class Sandboxes:
 
     async def cover(self, spec: AgentSpec) -> None:
         """Hide where an agent is about to work from sandboxes that run."""
-        await self._coverings.cover(spec, self.running())
+        await self._coverings.cover(spec, self._running())
 
     def home_outside(self, agent: str) -> Path:
         """The folder in which an agent's home is kept between its runs."""
@@ -138,7 +148,7 @@ class Sandboxes:
             If it cannot be made.
         """
         engine = await self.engine(spec.sandbox.kind)
-        others = [Granted.of(other) for other in self.specs() if other.name != spec.name]
+        others = [Granted.of(other) for other in self._specs() if other.name != spec.name]
         wanted = _Wanted(program, environment, way_out, hooks if engine.kind is SandboxKind.BUBBLEWRAP else None)
         try:
             return await self._looks.along(lambda way: self._make(spec, wanted, engine, others, way))

@@ -62,17 +62,24 @@ class Packages:
         The daemon's environment.
     data_dir
         Where the links are.
+    wanted
+        The packages of all agents.
     """
 
-    def __init__(self, user: AgentUser, environ: Mapping[str, str], data_dir: Path) -> None:
+    def __init__(
+        self,
+        user: AgentUser,
+        environ: Mapping[str, str],
+        data_dir: Path,
+        wanted: Callable[[], Iterable[tuple[str, ...]]] = tuple,
+    ) -> None:
         self._user = user
         self._environ = environ
         self._folder = data_dir / FOLDER
         self._found: dict[tuple[str, ...], _Bins] = {}
         self._failed: dict[tuple[str, ...], tuple[float, str]] = {}
         self._working: dict[tuple[str, ...], _Work] = {}
-        self.wanted: Callable[[], Iterable[tuple[str, ...]]] = tuple
-        """The packages of all agents."""
+        self._wanted = wanted
 
     def known(self, names: tuple[str, ...]) -> _Bins | None:
         """Give what was found at the last look; ``None`` if there was none, or its failure is old.
@@ -100,7 +107,7 @@ class Packages:
         work = self._working.get(names)
         if work is None:
             runner = Runner(self._user, self._environ)
-            kept = [_digest(each) for each in {names, *self.wanted()} if each]
+            kept = [_digest(each) for each in {names, *self._wanted()} if each]
             work = _Work(runner, in_thread("packages", partial(self._find, runner, names, kept)))
             self._working[names] = work
             work.result.add_done_callback(lambda _: self._working.pop(names, None))

@@ -8,13 +8,13 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 
 from agentd.launch.preflight import Preflight
 from agentd.launch.rundir import RuntimeDirectory
 from agentd.limits.groups import RunGroups
-from agentd.model.events import Event, EventSink
+from agentd.model.events import EventSink
 from agentd.model.states import AgentState
 from agentd.model.user import AgentUser
 from agentd.process.reaper import Reaper
@@ -126,6 +126,14 @@ class Host:
     sandboxes: Sandboxes
     groups: RunGroups
     egress: Egress
+    accounts: Accounts
+    """What events tell of the accounts of providers."""
+    scheduler: Scheduler
+    """Starts agents by the clock."""
+    emit: EventSink
+    """Takes each event."""
+    state_changed: Callable[[AgentState | None], None]
+    """Told the new state of an agent, when it is another."""
     clock: Clock = field(default_factory=Clock)
     open_files: int | None = None
     """Soft limit of open files that agents get; ``None`` for the one that they inherit."""
@@ -141,19 +149,6 @@ class Host:
     """Keeps what runs print."""
     watcher: RunWatcher = field(default_factory=NoWatcher)
     """Watches what runs do."""
-    sink: EventSink = lambda _event: None
-    """Takes each event."""
-    state_changed: Callable[[AgentState | None], None] = lambda _state: None
-    """Told the new state of an agent, when it is another."""
-    accounts: Accounts = field(default_factory=Accounts)
-    """What events tell of the accounts of providers."""
-    scheduler: Scheduler = field(default_factory=Scheduler)
-    """Starts agents by the clock."""
-
-    def emit(self, event: Event) -> None:
-        """Emit an event; secret values are redacted from its reason, which is free text."""
-        self.accounts.take(event.kind, event.agent, event.data, self.clock.wall())
-        self.sink(event if event.reason is None else replace(event, reason=self.redact(event.reason)))
 
     def does(self, run_id: str) -> None:
         """Pass on a watcher's word that a run is doing something else."""

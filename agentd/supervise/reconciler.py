@@ -25,6 +25,7 @@ from agentd.supervise.adoption import Adoption
 from agentd.supervise.agent import Agent
 from agentd.supervise.applying import STARTS
 from agentd.supervise.desired import DesiredAgent
+from agentd.supervise.hooks import Hooks
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, StopReason
 from agentd.supervise.pane_observer import PaneObserver
@@ -44,12 +45,13 @@ class Reconciler:
 
     Parameters
     ----------
+    make_host
+        Makes what all agents share, which needs to ask the reconciler.
     on_pass
         Told how many seconds each pass took.
     """
 
-    def __init__(self, host: Host, on_pass: Callable[[float], None]) -> None:
-        self.host = host
+    def __init__(self, make_host: Callable[[Hooks], Host], on_pass: Callable[[float], None]) -> None:
         self._on_pass = on_pass
         self.agents: dict[str, Agent] = {}
         self._desired: dict[str, DesiredAgent] | None = None
@@ -57,19 +59,16 @@ class Reconciler:
         """What is declared, as its schedules have it."""
         self._unknown = UnknownSources()
         self._left_alone: list[str] = []
-        self._admission = Admission(holds=lambda name: host.watcher.launch_hold(name))  # noqa: PLW0108 (it changes)
         self._settled: object = None
         """What the last pass went by, if nothing was to be done."""
         self._closing = False
         self._next_pass: asyncio.Handle | None = None
         self._empty = asyncio.Event()
+        self.host = host = make_host(
+            Hooks(self._specs, self._boxed, self._served, self._look_for_oom, self._state_changed, self.reconcile)
+        )
+        self._admission = Admission(holds=lambda name: host.watcher.launch_hold(name))  # noqa: PLW0108 (it changes)
         self.panes, self.paths = PaneObserver(host, self.agents), PathLooks(host, self.agents)
-        host.sandboxes.specs = self._specs
-        host.sandboxes.running = self._boxed
-        host.groups.on_oom = self._look_for_oom
-        host.egress.runs = self._served
-        host.state_changed = self._state_changed
-        host.scheduler.emit, host.scheduler.wake = host.emit, self.reconcile
 
     def find(self, name: str) -> Agent | None:
         """An agent by its name, compared without regard to case."""

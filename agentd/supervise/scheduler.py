@@ -62,6 +62,12 @@ class Scheduler:
         Seconds since the epoch.
     zone
         ``TZ`` of the machine, if that is set.
+    emit
+        Takes each event.
+    wake
+        Makes a pass.
+    triggers
+        What else starts agents.
     """
 
     load: Callable[[], Mapping[str, Standing]] = dict
@@ -70,15 +76,14 @@ class Scheduler:
     zone: str | None = None
     emit: Callable[[Event], None] = lambda _: None
     wake: Callable[[], None] = lambda: None
-    """Makes a pass."""
     triggers: TriggerQueue = field(default_factory=TriggerQueue)
-    """What else starts agents."""
     _standings: dict[str, Standing] | None = None
     """``None`` until an agent has a schedule: the file is not read before."""
     _given: dict[str, _Given] = field(default_factory=dict)
     """By name."""
     _all: Mapping[str, DesiredAgent] = field(default_factory=dict)
     _timer: asyncio.TimerHandle | None = None
+    _closed: bool = False
 
     @property
     def waits(self) -> bool:
@@ -183,7 +188,7 @@ class Scheduler:
             self._timer.cancel()
             self._timer = None
         upcoming = [each for each in starts if each is not None]
-        if upcoming:
+        if upcoming and not self._closed:
             delay = min(max(0.0, min(upcoming) - now), LONGEST_SLEEP)
             self._timer = asyncio.get_running_loop().call_later(delay, self._woken)
 
@@ -193,7 +198,7 @@ class Scheduler:
 
     def close(self) -> None:
         """Start nothing any more."""
-        self.wake = lambda: None
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

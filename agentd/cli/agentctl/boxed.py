@@ -118,8 +118,8 @@ def prepare(invocation: Invocation, name: str) -> Boxed:
     launch = _launch(spec, secrets, user)
     base = base_environment(user, around.environ, read_login(user, around.environ), root=around.root)
     data_dir = resolve_data_dir(settings.data_dir, user)
-    sandboxes = Sandboxes(Where(user, around.environ, settings.runsc), own_of(settings, data_dir), Looks())
-    sandboxes.specs = lambda: agents
+    where = Where(user, around.environ, settings.runsc)
+    sandboxes = Sandboxes(where, own_of(settings, data_dir), Looks(), lambda: agents)
     try:
         programs, ready = asyncio.run(_ready(sandboxes, spec, launch.argv[0], {**base, **launch.environment}))
     except (SandboxError, OSError) as error:

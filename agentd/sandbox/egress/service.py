@@ -77,9 +77,18 @@ class Egress:
         Nobody's but agentd's.
     runtime
         The runtime directory.
+    runs
+        All runs that are to be served.
     """
 
-    def __init__(self, user: AgentUser, environ: Mapping[str, str], state_dir: Path, runtime: Path) -> None:
+    def __init__(
+        self,
+        user: AgentUser,
+        environ: Mapping[str, str],
+        state_dir: Path,
+        runtime: Path,
+        runs: Callable[[], Iterable[Running]],
+    ) -> None:
         self._environ = dict(environ)
         self._runtime = runtime
         self._files = KeptFiles(state_dir / FOLDER)
@@ -92,8 +101,7 @@ class Egress:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._wanted: Mapping[str, Running] = {}
-        self.runs: Callable[[], Iterable[Running]] = tuple
-        """All runs that are to be served."""
+        self._runs = runs
 
     # -- a launch
 
@@ -145,7 +153,7 @@ class Egress:
 
     def converge(self) -> None:
         """Compare what is served with what runs, soon."""
-        self._wanted = {run.run_id: run for run in self.runs()}
+        self._wanted = {run.run_id: run for run in self._runs()}
         if self._task is None and not self._converged():
             self._task = asyncio.create_task(self._converge(), name="egress")
             self._task.add_done_callback(self._converged_once)
@@ -242,7 +250,7 @@ class Egress:
             self._task.cancel()
             await asyncio.wait([self._task])
         self._served.clear()
-        await self._connection.close(ending=not list(self.runs()))
+        await self._connection.close(ending=not list(self._runs()))
         if self._timer is not None:
             self._timer.cancel()
 
