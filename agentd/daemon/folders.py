@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from dataclasses import dataclass
+import stat
 from pathlib import Path
 
 from agentd.files.answering import NotAnsweringError
@@ -18,9 +19,11 @@ class FolderError(RuntimeError):
     """A folder cannot be made or used; the text says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
 class Folders:
     """The folders that agentd itself needs.
+
+    One that is lost comes back with the owner and the mode that it had: a folder that its user has closed is not
+    opened, nor is one closed that others come in by.
 
     Parameters
     ----------
@@ -30,9 +33,12 @@ class Folders:
         The group that may use the sockets.
     """
 
-    settings: Settings
-    user: AgentUser
-    admins: AdminGroup | None
+    def __init__(self, settings: Settings, user: AgentUser, admins: AdminGroup | None) -> None:
+        self.settings = settings
+        self.user = user
+        self.admins = admins
+        self._seen: dict[Path, os.stat_result] = {}
+        """How each was when it was last seen, so long as it is the same one's."""
 
     @property
     def needed(self) -> tuple[Path, ...]:
@@ -60,13 +66,25 @@ class Folders:
 
     def stand(self) -> bool:
         """Whether `make` has nothing to do and nothing to say."""
-        if not all(folder.is_dir() for folder in self.needed if self.user.switch or folder != self.settings.data_dir):
+        if not all(self._see(folder) for folder in self.needed if self.user.switch or folder != self.settings.data_dir):
             return False
         try:
             if self.user.switch:
                 _check_reachable(self.settings.tmux_socket.parent, self.user)
         except FolderError:
             return False
+        return True
+
+    def _see(self, folder: Path) -> bool:
+        """Whether it is there; remembers how."""
+        try:
+            found = folder.stat()
+        except OSError:
+            return False
+        if not stat.S_ISDIR(found.st_mode):
+            return False
+        if found.st_uid == self._seen.get(folder, found).st_uid:
+            self._seen[folder] = found
         return True
 
     def make(self) -> list[Path]:
@@ -79,20 +97,25 @@ class Folders:
         """
         settings, user, made = self.settings, self.user, []
         root = os.geteuid() == 0
+        # tmux runs as the agent user and makes its socket itself; the admin group must reach it.
+        group = user.gid if self.admins is None else self.admins.gid
+        wanted = [
+            (settings.api_socket.parent, 0o755 if root else 0o700, None),
+            (settings.tmux_socket.parent, 0o750 if root else 0o700, (user.uid, group) if root else None),
+            (settings.state_dir, 0o700, None),
+        ]
+        if user.switch and settings.data_dir is not None:
+            wanted.append((settings.data_dir, 0o700, (user.uid, user.gid)))
         try:
-            if _make(settings.api_socket.parent, 0o755 if root else 0o700):
-                made.append(settings.api_socket.parent)
-            if _make(settings.tmux_socket.parent, 0o750 if root else 0o700):
-                made.append(settings.tmux_socket.parent)
-                if root:
-                    # tmux runs as the agent user and makes its socket itself; the admin group must reach it.
-                    group = user.gid if self.admins is None else self.admins.gid
-                    os.chown(settings.tmux_socket.parent, user.uid, group)
-            if _make(settings.state_dir, 0o700):
-                made.append(settings.state_dir)
-            if user.switch and settings.data_dir is not None and _make(settings.data_dir, 0o700):
-                os.chown(settings.data_dir, user.uid, user.gid)
-                made.append(settings.data_dir)
+            for folder, mode, owner in wanted:
+                if self._see(folder):
+                    continue
+                if (before := self._seen.get(folder)) is None:
+                    _make(folder, mode, owner)
+                else:
+                    _make(folder, stat.S_IMODE(before.st_mode), (before.st_uid, before.st_gid))
+                self._see(folder)
+                made.append(folder)
         except OSError as error:
             raise FolderError(f"cannot make the folder {error.filename}: {error.strerror}") from error
         if user.switch:
@@ -100,15 +123,25 @@ class Folders:
         return made
 
 
-def _make(path: Path, mode: int) -> bool:
-    if path.is_dir():
-        return False
+def _make(path: Path, mode: int, owner: tuple[int, int] | None) -> None:
     # Parents too are closed to others unless root makes them: a private folder under a shared one is no use.
     for missing in reversed([folder for folder in path.parents if not folder.exists()]):
         missing.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700)
-    path.mkdir(mode=mode)
-    path.chmod(mode)
-    return True
+    path.mkdir(mode=0o700)
+    # By descriptor: whoever may write to its parent could put a link in its place meanwhile.
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(folder).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "somebody else put another in its place", str(path))
+        if owner is not None:
+            try:
+                os.fchown(folder, *owner)
+            except PermissionError:
+                # It was another's, whom only root could give it: those rights were not about us.
+                mode = 0o700
+        os.fchmod(folder, mode)
+    finally:
+        os.close(folder)
 
 
 def _check_reachable(folder: Path, user: AgentUser) -> None:

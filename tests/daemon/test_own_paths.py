@@ -98,6 +98,8 @@ MOST = ("their folder", "state directory and their folder")
 
 @pytest.fixture
 def first(daemon: Daemon) -> Daemon:
+    # Neither what root's agentd makes nor what a user's does.
+    daemon.runtime.chmod(0o710)
     start(daemon, stay("a"), stay("b", restart="always"), flags=[SOON])
     running(daemon, "a", "b")
     return daemon
