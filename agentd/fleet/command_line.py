@@ -1,20 +1,15 @@
-"""``agentd-fleet``: its command line, and the process that keeps a node of Ray beside an agentd."""
+"""``agentd-fleet``: its command line."""
 
 from __future__ import annotations
 
 import argparse
 import ipaddress
-import json
 import os
-import signal
 import socket
-import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
 from agentd import __version__
@@ -22,8 +17,8 @@ from agentd.files.streams import with_streams
 from agentd.fleet.folder import OWNER
 from agentd.fleet.guarding import Guard
 from agentd.fleet.ledger import HostRecord
-from agentd.fleet.leftovers import FolderInUseError, take_over
-from agentd.fleet.ray_node import DEFAULT_PORT, RayNode, ray_environment
+from agentd.fleet.ray_node import DEFAULT_PORT, RayNode
+from agentd.fleet.running import Running
 from agentd.launch.census import Instance
 from agentd.settings.flags import GATEWAY_FIELDS
 from agentd.settings.folders import SettingsError
@@ -46,12 +41,6 @@ exit status: 0 clean end, 1 cannot start, or Ray has ended, 2 bad usage."""
 
 _SESSION: Final = len("/session_2026-01-31_09-00-00_000000_1234567/sockets/plasma_store")
 _LONGEST_SOCKET: Final = 107
-_STOP: Final = 15.0
-_READY: Final = "Ray runtime started"
-_LOOK: Final = 2.0
-"""Seconds between two looks whether the Node is there."""
-_MOST_SILENT: Final = 10
-"""Looks: Ray starts it again within some seconds."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     option = head.add_argument
     option("--port", type=int, default=DEFAULT_PORT, help=f"where hosts join; the next one, too [{DEFAULT_PORT}]")
     lease = "a host that is cut off stops its agents after it [30s]"
-    option("--lease", type=_lease, default=30.0, metavar="DURATION", help=lease)
+    option("--lease", type=_duration, default=30.0, metavar="DURATION", help=lease)
     option("--public", action="store_true", help="take an address that the Internet may reach")
     join = commands.add_parser("join", help="be a host of a fleet", allow_abbrev=False)
     join.add_argument("address", metavar="ADDRESS", help="HOST:PORT of the head")
@@ -81,6 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
         option("--gpus", type=float, default=0.0, help="how many GPUs it has [0]")
         there = "use the node of Ray that runs on this host already, and leave it running"
         option("--existing-ray", action="store_true", help=there)
+        within = "in which Ray and this host's Node have to start; else all ends, to be begun anew [3m]"
+        option("--start-within", type=_duration, default=180.0, metavar="DURATION", help=within)
         label = "what agents may ask for; may be given several times"
         option("--label", action="append", default=[], metavar="KEY=VALUE", type=_label, help=label)
         add_options(each, GATEWAY_FIELDS)
@@ -88,14 +79,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _lease(text: str) -> float:
+def _duration(text: str) -> float:
     try:
-        lease = parse_duration(text)
+        duration = parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    if lease < 1:
+    if duration < 1:
         raise argparse.ArgumentTypeError(f"found {text}, expected at least 1s")
-    return lease
+    return duration
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -125,14 +116,12 @@ def _main(argv: Sequence[str]) -> int:
     except (SettingsError, ValueError) as error:
         parser.exit(USAGE_ERROR, f"agentd-fleet: {error}\n")
     if find_spec("ray") is None:
-        return _fails("Ray is not installed: pip install 'agentd[fleet]'")
-    start, guard = _start(arguments, settings, node), _guard(settings)
-    return _run_beside(node, start, guard) if arguments.existing_ray else _run(node, start, guard)
-
-
-def _fails(why: str) -> int:
-    sys.stderr.write(f"agentd-fleet: cannot start: {why}\n")
-    return 1
+        sys.stderr.write("agentd-fleet: cannot start: Ray is not installed: pip install 'agentd[fleet]'\n")
+        return 1
+    return Running(
+        node, _start(arguments, settings, node), _guard(settings), fleet_socket(settings.api_socket),
+        arguments.start_within, arguments.existing_ray,
+    ).run()  # fmt: skip
 
 
 def _node(arguments: argparse.Namespace, settings: Settings) -> RayNode:
@@ -204,78 +193,3 @@ def _guard(settings: Settings) -> Guard:
         settings.config_dir / OWNER, settings.api_socket, settings.tmux_socket, runtime,
         Instance.of(settings.state_dir, runtime), lambda line: sys.stderr.write(f"agentd-fleet: {line}\n"),
     )  # fmt: skip
-
-
-def _run(node: RayNode, start: Mapping[str, object], guard: Guard) -> int:
-    ray = Path(sys.executable).with_name("ray")
-    environment = ray_environment(os.environ)
-    try:
-        ended = take_over(node.folder)
-    except (FolderInUseError, OSError) as error:
-        return _fails(str(error))
-    if ended:
-        sys.stderr.write(f"agentd-fleet: ended {ended} processes of Ray that a former agentd-fleet had left\n")
-    stopping = threading.Event()
-    # Before Ray, which may find nobody: a host that is cut off is the very one that needs it.
-    threading.Thread(target=guard.run, args=(stopping,), daemon=True, name="fleet-guard").start()
-    process = subprocess.Popen(
-        node.command(str(ray)), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True, text=True,
-    )  # fmt: skip
-
-    def stop(_number: int, _frame: object) -> None:
-        stopping.set()
-        process.terminate()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    assert process.stdout is not None, "it is a pipe"
-    for line in process.stdout:
-        sys.stderr.write(line)
-        if _READY in line and not stopping.is_set() and not _started(node, start):
-            process.terminate()
-    try:
-        process.wait(_STOP)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    return 0 if stopping.is_set() else 1
-
-
-def _started(node: RayNode, start: Mapping[str, object]) -> bool:
-    """Have the actors run on this host's node of Ray, or end there."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "agentd.fleet.starting"], input=json.dumps(start), text=True,
-        env=ray_environment(os.environ), check=False, stdout=sys.stderr,
-    )  # fmt: skip
-    if done.returncode == 0 and not start["stop"]:
-        sys.stderr.write(f"agentd-fleet: {node.ip} is a host of the fleet at {node.address}\n")
-    sys.stderr.flush()
-    return done.returncode == 0
-
-
-def _run_beside(node: RayNode, start: Mapping[str, object], guard: Guard) -> int:
-    """Be a host by a node of Ray that is somebody else's, for as long as the Node lives there."""
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stopping.set())
-    threading.Thread(target=guard.run, args=(stopping,), daemon=True, name="fleet-guard").start()
-    if not _started(node, start):
-        return 1
-    silent = 0
-    while silent < _MOST_SILENT and not stopping.wait(_LOOK):
-        silent = 0 if _answers(str(start["fleet_socket"])) else silent + 1
-    if not stopping.is_set():
-        sys.stderr.write("agentd-fleet: the node of Ray that was there does not run the Node any more\n")
-        return 1
-    return 0 if _started(node, {**start, "stop": True}) else 1
-
-
-def _answers(path: str) -> bool:
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(_LOOK)
-            probe.connect(path)
-    except OSError:
-        return False
-    return True

@@ -41,7 +41,7 @@ def take_over(folder: Path) -> int:
     if not try_lock(lock):
         os.close(lock)
         raise FolderInUseError(f"{folder}: another agentd-fleet runs there; end that one, or give another --state-dir")
-    ended = _end(folder)
+    ended = end_left(folder)
     (folder / _FORMER).unlink(missing_ok=True)
     return ended
 
@@ -92,7 +92,14 @@ def _session(pid: int) -> int | None:
     return None
 
 
-def _end(folder: Path) -> int:
+def end_left(folder: Path) -> int:
+    """End what is left of a node of Ray that has this folder; returns how many processes that were.
+
+    Raises
+    ------
+    OSError
+        If there is nothing left to look with.
+    """
     with contextlib.ExitStack() as stack:
         held = dict(_held(left_of(folder), stack))
         # Only now that descriptors hold them is it sure that they are the ones that were found.

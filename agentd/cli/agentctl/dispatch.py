@@ -66,7 +66,12 @@ def _advice(invocation: Invocation, *, kept_out: bool) -> str:
     if kept_out:
         return "; have somebody add you to that group, or name another socket with --api-socket or AGENTD_API_SOCKET"
     if invocation.fleet:
-        return "; start agentd-fleet head or join beside this agentd"
+        import time
+
+        from agentd.fleet.progress import what_is_wrong
+
+        wrong = what_is_wrong(invocation.api.path, time.time())
+        return f"; {wrong}" if wrong else "; start agentd-fleet head or join beside this agentd"
     from agentd.cli.agentctl.answers import answers
 
     option = next(option for option in OPTIONS if option.field == "api_socket")
