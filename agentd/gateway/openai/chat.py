@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from agentd.gateway.openai.choices import CacheRetention, ServiceTier
 from agentd.gateway.openai.objects import JsonObject
 from agentd.gateway.openai.refusal import refuse
 from agentd.gateway.openai.request import Metadata, Number, Whole, check_format, check_model, check_tools
@@ -29,10 +30,10 @@ class CreateCompletion(BaseModel):
     prediction: dict[str, object] | None = None
     prompt_cache_key: str | None = None
     prompt_cache_options: dict[str, object] | None = None
-    prompt_cache_retention: str | None = None
+    prompt_cache_retention: CacheRetention | None = None
     safety_identifier: str | None = None
     seed: int | None = None
-    service_tier: str | None = None
+    service_tier: ServiceTier | None = None
     store: StrictBool | None = None
     user: str | None = None
 

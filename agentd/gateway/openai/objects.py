@@ -66,7 +66,8 @@ def response(facts: Facts, state: State) -> JsonObject:
         "prompt_cache_key": asked.get("prompt_cache_key"),
         "reasoning": {"effort": None, "summary": None, **_mapping(asked.get("reasoning"))},
         "safety_identifier": asked.get("safety_identifier"),
-        "service_tier": _given(asked, "service_tier", default="default"),
+        # The one that served it, whichever was asked for: an agent has no other.
+        "service_tier": "default",
         "store": _given(asked, "store", default=True),
         "temperature": asked.get("temperature"),
         "text": {"format": {"type": "text"}, **_mapping(asked.get("text"))},
@@ -82,7 +83,7 @@ def response(facts: Facts, state: State) -> JsonObject:
 
 SHOWN_AGAIN: Final = (
     "instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "previous_response_id", "prompt_cache_key",
-    "reasoning", "safety_identifier", "service_tier", "store", "temperature", "text", "tool_choice", "top_logprobs",
+    "reasoning", "safety_identifier", "store", "temperature", "text", "tool_choice", "top_logprobs",
     "top_p", "truncation", "user",
 )  # fmt: skip
 """The parameters of a request that a response shows again, as they were given."""

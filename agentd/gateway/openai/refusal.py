@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from agentd.gateway.http.errors import ApiError
+from agentd.text.quoting import show
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
@@ -36,13 +37,17 @@ def parse(shape: type[Parsed], body: object) -> Parsed:
     try:
         return shape.model_validate(body)
     except ValidationError as found:
-        first = found.errors(include_url=False, include_context=False)[0]
+        first = found.errors(include_url=False)[0]
         param = _path(first["loc"])
         match first["type"]:
             case "missing":
                 raise refuse(param, f"Missing required parameter: '{param}'.", "missing_required_parameter") from None
             case "extra_forbidden":
                 raise refuse(param, f"Unknown parameter: '{param}'.", "unknown_parameter") from None
+            case "literal_error":
+                words = first["ctx"]["expected"]
+                text = f"Invalid '{param}': found {show(first['input'])}, expected {words}."
+                raise refuse(param, text, "invalid_value") from None
             case kind:
                 code = "invalid_type" if kind.endswith("_type") else "invalid_value"
                 raise refuse(param, f"Invalid '{param}': {first['msg']}.", code) from None

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from agentd.gateway.http.errors import ApiError
+from agentd.gateway.openai.choices import CacheRetention, Includable, Reasoning, ServiceTier, TextConfig
 from agentd.gateway.openai.refusal import refuse
 
 Metadata: TypeAlias = Annotated[
@@ -47,13 +48,13 @@ class CreateResponse(BaseModel):
     metadata: Metadata | None = None
 
     # Shown again, or passed over.
-    include: list[str] | None = None
+    include: list[Includable] | None = None
     parallel_tool_calls: StrictBool | None = None
     prompt_cache_key: str | None = None
     prompt_cache_options: dict[str, object] | None = None
-    prompt_cache_retention: str | None = None
+    prompt_cache_retention: CacheRetention | None = None
     safety_identifier: str | None = None
-    service_tier: str | None = None
+    service_tier: ServiceTier | None = None
     stream_options: dict[str, object] | None = None
     truncation: Literal["auto", "disabled"] | None = None
     user: str | None = None
@@ -67,9 +68,9 @@ class CreateResponse(BaseModel):
     max_tool_calls: int | None = None
     moderation: dict[str, object] | None = None
     prompt: dict[str, object] | None = None
-    reasoning: dict[str, object] | None = None
+    reasoning: Reasoning | None = None
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
-    text: dict[str, object] | None = None
+    text: TextConfig | None = None
     tool_choice: str | dict[str, object] | None = None
     tools: list[object] | None = None
     top_logprobs: Whole | None = None
@@ -98,15 +99,15 @@ def check(asked: CreateResponse) -> None:
     if asked.background and asked.store is False:
         raise refuse("store", "A response in the background must be stored: leave out 'store'.", "invalid_value")
     check_tools(asked.tools, asked.tool_choice)
-    text, reasoning = asked.text or {}, asked.reasoning or {}
-    check_format(text.get("format"), "text.format")
+    text, reasoning = asked.text or TextConfig(), asked.reasoning or Reasoning()
+    check_format(text.format, "text.format")
     check_model(
         {
             "max_output_tokens": asked.max_output_tokens,
             "temperature": asked.temperature,
             "top_p": asked.top_p,
-            "reasoning.effort": reasoning.get("effort"),
-            "text.verbosity": text.get("verbosity"),
+            "reasoning.effort": reasoning.effort,
+            "text.verbosity": text.verbosity,
         }
     )
     refused = {

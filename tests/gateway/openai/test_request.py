@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
+from openai.types.responses.response import Response
 from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
+from openai.types.responses.response_includable import ResponseIncludable
+from openai.types.responses.service_tier import ServiceTier
+from openai.types.shared import Reasoning as OfClient
 
 from agentd.gateway.http.errors import ApiError
 from agentd.gateway.openai.chat import CreateCompletion, check_completion, items_of_messages
+from agentd.gateway.openai.choices import Reasoning
 from agentd.gateway.openai.objects import JsonObject
 from agentd.gateway.openai.refusal import parse
 from agentd.gateway.openai.request import CreateResponse, check
@@ -80,6 +87,13 @@ def test_every_parameter_may_be_null_or_what_is_so_anyway() -> None:
         ({"text": {"verbosity": "low"}}, "text.verbosity", "unsupported_parameter"),
         ({"previous_response_id": "r", "conversation": "c"}, "conversation", "mutually_exclusive_parameters"),
         ({"background": True, "store": False}, "store", "invalid_value"),
+        ({"service_tier": "nonsense"}, "service_tier", "invalid_value"),
+        ({"truncation": "nonsense"}, "truncation", "invalid_value"),
+        ({"prompt_cache_retention": "nonsense"}, "prompt_cache_retention", "invalid_value"),
+        ({"include": ["nonsense"]}, "include[0]", "invalid_value"),
+        ({"reasoning": {"summary": "nonsense"}}, "reasoning.summary", "invalid_value"),
+        ({"reasoning": {"sumary": "auto"}}, "reasoning.sumary", "unknown_parameter"),
+        ({"text": {"verbositi": "medium"}}, "text.verbositi", "unknown_parameter"),
     ],
 )
 def test_what_cannot_be_had_in_a_response_is_refused_by_name(more: JsonObject, param: str, code: str) -> None:
@@ -103,6 +117,8 @@ def test_what_cannot_be_had_in_a_response_is_refused_by_name(more: JsonObject, p
         ({"max_completion_tokens": 5}, "max_completion_tokens"),
         ({"presence_penalty": 0.5}, "presence_penalty"),
         ({"reasoning_effort": "low"}, "reasoning_effort"),
+        ({"service_tier": "nonsense"}, "service_tier"),
+        ({"prompt_cache_retention": "nonsense"}, "prompt_cache_retention"),
     ],
 )
 def test_what_cannot_be_had_in_a_chat_is_refused_by_name(more: JsonObject, param: str) -> None:
@@ -124,3 +140,25 @@ def test_a_chat_of_tools_is_refused() -> None:
     with pytest.raises(ApiError) as refused:
         items_of_messages([{"role": "tool", "content": "x", "tool_call_id": "c"}], lambda prefix: prefix)
     assert refused.value.param == "messages[0]"
+
+
+def words_of(choice: object) -> list[str]:
+    """Give the words of a Literal, which may be optional."""
+    return [choice] if isinstance(choice, str) else [word for each in get_args(choice) for word in words_of(each)]
+
+
+def test_every_word_of_the_client_is_known() -> None:
+    retention = Response.model_fields["prompt_cache_retention"].annotation
+    assert "24h" in words_of(retention)
+    for word in words_of(ServiceTier):
+        check(parse(CreateResponse, {**RESPONSE, "service_tier": word}))
+        check_completion(parse(CreateCompletion, {**CHAT, "service_tier": word}))
+    for word in words_of(retention):
+        check(parse(CreateResponse, {**RESPONSE, "prompt_cache_retention": word}))
+    check(parse(CreateResponse, {**RESPONSE, "include": words_of(ResponseIncludable)}))
+    assert Reasoning.__annotations__.keys() == OfClient.__annotations__.keys()
+
+
+def test_another_word_is_told_with_those_that_may_be() -> None:
+    text = "Invalid 'truncation': found \"middle\", expected 'auto' or 'disabled'."
+    assert refused_response(truncation="middle").message == text
