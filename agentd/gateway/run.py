@@ -184,7 +184,7 @@ async def _open(settings: GatewaySettings, *, with_migrations: bool) -> Database
     if url is None:
         _make(settings.daemon.state_dir)
         url = sqlite_url(settings.daemon.state_dir / DATABASE_FILE)
-    return await open_database(url, with_migrations=with_migrations)
+    return await open_database(url, with_migrations=with_migrations, named_by=settings.database_named_by)
 
 
 @contextlib.contextmanager

@@ -71,6 +71,8 @@ class GatewaySettings:
     listen: tuple[ListenAddress, ...]
     database: str | None = field(repr=False)
     """A URL, which may hold a password; ``None`` for the file in the state directory."""
+    database_named_by: str
+    """The flag or field that gives it."""
     max_concurrency: int
     max_queue: int
     turn_timeout: float | None
@@ -120,6 +122,7 @@ def gateway_settings(daemon: Settings, flags: Flags, environ: Mapping[str, str])
         daemon=daemon,
         listen=listen,
         database=flags.database or table.database,
+        database_named_by="--database" if flags.database else f"database in [gateway] of {daemon.config}",
         max_concurrency=flags.max_concurrency or table.max_concurrency or DEFAULT_CONCURRENCY,
         max_queue=table.max_queue or DEFAULT_QUEUE,
         turn_timeout=table.turn_timeout or None,

@@ -22,11 +22,13 @@ from agentd.jcard.findings import Findings
 from agentd.jcard.part_table import read_table
 from agentd.jcard.paths import resolve
 from agentd.model.gateway import (
+    DATABASES,
     DEFAULT_CONCURRENCY,
     DEFAULT_IDLE_TIMEOUT,
     DEFAULT_LISTEN,
     DEFAULT_QUEUE,
     DEFAULT_RETENTION,
+    SQLITE,
     TOKEN_HASH,
     USER,
     DeclaredToken,
@@ -59,9 +61,14 @@ def _check_listen(text: str) -> str:
 
 
 def _check_database(url: str) -> str:
-    # It may hold a password, so it is not shown.
-    if not re.match(r"[a-z0-9]+(\+[a-z0-9]+)?://", url):
-        raise ValueError('expected a URL such as "postgresql+asyncpg://agentd@localhost/agentd"')
+    # It may hold a password, so it is not shown whole.
+    scheme, found, place = url.partition("://")
+    kind = DATABASES.get(scheme)
+    expected = 'expected a URL such as "postgresql+asyncpg://agentd@localhost/agentd" or "sqlite:////var/lib/agentd/gateway.db"'
+    if found and kind is None and re.fullmatch(r"[a-z0-9+]{1,30}", scheme):
+        raise ValueError(f"found a URL of {scheme}, {expected}")
+    if not found or kind is None or (kind == SQLITE and not place.removeprefix("/")):
+        raise ValueError(expected)
     return url
 
 

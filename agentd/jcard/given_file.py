@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from agentd.files.answering import within
 from agentd.jcard.reading import config_bytes
-from agentd.settings.context import LARGEST_CONFIG, ConfigUnavailableError
+from agentd.settings.context import LARGEST_CONFIG, ConfigMissingError, ConfigUnavailableError
 from agentd.settings.folders import absolute
 
 STDIN = "-"
@@ -30,6 +30,8 @@ class GivenFile:
     """What its relative paths start from: its own folder, or the current one for a stream."""
     stream: bool
     """Whether it can be read only once: standard input, a FIFO or ``<(…)``."""
+    typed: bool = True
+    """Whether it is a word of the command line, and no setting."""
 
     def is_folder(self) -> bool:
         """Whether it is a folder of drop-ins."""
@@ -47,7 +49,12 @@ class GivenFile:
             As `config_bytes`; a stream also if it is too long.
         """
         if not self.stream:
-            return config_bytes(self.path)
+            try:
+                return config_bytes(self.path)
+            except ConfigMissingError:
+                if not self.typed:
+                    raise
+                raise ConfigUnavailableError(f"{self.path}: there is no such file; name one that is there") from None
         try:
             if self.path == Path(STDIN):
                 return self._read(sys.stdin.buffer)

@@ -28,6 +28,18 @@ CLIENT_TOKEN: Final = "AGENTCTL_AUTH_TOKEN"  # noqa: S105 (the name of a variabl
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8765"
 DEFAULT_CONCURRENCY: Final = 4
+SQLITE: Final = "sqlite"
+POSTGRESQL: Final = "postgresql"
+DATABASES: Final = {
+    "sqlite": SQLITE,
+    # As SQLAlchemy's own programs name it.
+    "sqlite+aiosqlite": SQLITE,
+    "sqlite+pysqlite": SQLITE,
+    "postgresql": POSTGRESQL,
+    "postgres": POSTGRESQL,
+    "postgresql+asyncpg": POSTGRESQL,
+}
+"""Kinds of databases, by what may stand before ``://`` in a URL."""
 DEFAULT_QUEUE: Final = 1000
 DEFAULT_IDLE_TIMEOUT: Final = 30 * 60.0
 """Seconds."""

@@ -29,6 +29,10 @@ class ConfigUnavailableError(Exception):
     """There is no jcard to read; the message says why and what to do."""
 
 
+class ConfigMissingError(ConfigUnavailableError):
+    """There is no such file."""
+
+
 def resolve_agent_user(agent_user: str | None, environ: Mapping[str, str]) -> tuple[AgentUser, str | None]:
     """Decide which user the agents run as.
 
@@ -140,9 +144,7 @@ def read_config(path: Path) -> bytes:
     try:
         data = read_regular(path, LARGEST_CONFIG)
     except FileNotFoundError:
-        raise ConfigUnavailableError(
-            f"{path}: there is no such file: write it, or name another with --config"
-        ) from None
+        raise ConfigMissingError(f"{path}: there is no such file: write it, or name another with --config") from None
     except OSError as error:
         raise ConfigUnavailableError(f"{path}: cannot be read: {error.strerror}") from error
     if not without_mark(data):

@@ -77,7 +77,7 @@ def check(settings: Settings, environ: Mapping[str, str], given: GivenFile | Non
     folder: Path | None = settings.config_dir
     takes_folder = given is not None
     if given is None:
-        given = GivenFile(settings.config, settings.config.parent, stream=False)
+        given = GivenFile(settings.config, settings.config.parent, stream=False, typed=False)
     else:
         folder = None if given.stream else drop_in_folder(given.path)
     path = given.path

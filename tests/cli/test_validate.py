@@ -61,6 +61,14 @@ def test_what_is_no_jcard_is_said_and_bounded(client: Client, script: str, said:
     assert said in done.out
 
 
+def test_a_file_that_is_not_there_was_named_here_not_by_a_flag(client: Client, jcard: Path) -> None:
+    done = client("validate", "nosuch.toml")
+    assert done.status == 1
+    assert "nosuch.toml: there is no such file; name one that is there" in done.out
+    jcard.unlink()
+    assert "there is no such file: write it, or name another with --config" in client("validate").out
+
+
 def test_a_warning_is_status_1(client: Client, jcard: Path) -> None:
     jcard.write_text(GOOD + 'modle = "x"\n')
     done = client("validate")

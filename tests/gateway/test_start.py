@@ -44,11 +44,11 @@ def test_listening_where_others_reach_it_needs_a_token(gateway: Gateway, address
         ('[[agents]]\nname = "a"', "without errors"),
         (
             '[gateway]\nlisten = ["127.0.0.1:0"]\ndatabase = "mysql://root:pa55@localhost/x"',
-            "found mysql, expected sqlite or postgresql",
+            "jcard.toml:3:1: gateway.database: found a URL of mysql, expected a URL such as",
         ),
         (
             '[gateway]\nlisten = ["127.0.0.1:0"]\ndatabase = "sqlite:////nowhere/x.db"',
-            "/nowhere/x.db: cannot be opened",
+            "/nowhere/x.db: cannot be opened: No such file or directory; check database in [gateway] of /",
         ),
         ('[gateway]\nlisten = ["unix:jcard.toml"]', "expected a socket or nothing at"),
     ],

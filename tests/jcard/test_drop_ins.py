@@ -186,6 +186,7 @@ def test_a_wrong_lease_is_an_error_at_its_place(text: str, message: str) -> None
     assert error.startswith(f"{A}:{message}")
 
 
-def test_an_unknown_key_of_the_drop_in_is_a_warning() -> None:
-    [warning] = [str(problem) for problem in loaded(A, '[drop_in]\nLease = "1s"\n').warnings]
-    assert warning == f'{A}:2:1: drop_in.Lease: unknown key, ignored; did you mean "lease"?'
+@pytest.mark.parametrize("key", ["Lease", "leese", "leas", "lease_time"])
+def test_an_unknown_key_of_the_drop_in_is_a_warning(key: str) -> None:
+    [warning] = [str(problem) for problem in loaded(A, f'[drop_in]\n{key} = "1s"\n').warnings]
+    assert warning == f'{A}:2:1: drop_in.{key}: unknown key, ignored; did you mean "lease"?'

@@ -80,6 +80,8 @@ def test_the_table_is_read() -> None:
         ('[gateway]\nlisten = ["localhost:99999"]', "expected HOST:PORT"),
         ('[gateway]\nlisten = ["unix:"]', "expected HOST:PORT"),
         ('[gateway]\ndatabase = "pa55"', "gateway.database: expected a URL"),
+        ('[gateway]\ndatabase = "mysql://root:pa55@localhost/x"', "database: found a URL of mysql, expected a URL"),
+        ('[gateway]\ndatabase = "sqlite:///"', "gateway.database: expected a URL"),
         ("[gateway]\nmax_concurrency = 0", "expected at least 1"),
         ("[gateway]\nidle_timeout = 30", "which has no unit"),
         ('[gateway]\norigins = ["chat.example.com"]', "expected an origin"),

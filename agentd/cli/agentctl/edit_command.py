@@ -14,7 +14,7 @@ from agentd.cli.agentctl.patch_view import patch_lines
 from agentd.cli.agentctl.status_view import held_change
 from agentd.cli.agentctl.waiting import wait_until_converged
 from agentd.jcard.edit.agents import FieldPath
-from agentd.jcard.edit.assignments import AssignmentError, parse_assignment
+from agentd.jcard.edit.assignments import AssignmentError, FieldValueError, parse_assignment
 from agentd.jcard.edit.writing import TomlValue
 from agentd.jcard.explain import field_name
 from agentd.model.status import AgentStatus
@@ -29,11 +29,15 @@ def assignments(words: Sequence[str], taken: Collection[str] = ()) -> dict[Field
     ------
     UsageError
         If one cannot be read, or gives a field again; the fields in `taken` were given as options.
+    CommandError
+        If a field does not take its value: the file would not be valid.
     """
     given: dict[FieldPath, TomlValue] = {}
     for word in words:
         try:
             path, value = parse_assignment(word)
+        except FieldValueError as error:
+            raise CommandError(f"not edited: {error}") from None
         except AssignmentError as error:
             raise UsageError(str(error)) from None
         if path in given or path[0] in taken:

@@ -24,6 +24,7 @@ from agentd.gateway.store.connection import Connection
 from agentd.gateway.store.migrating import SchemaError, check, migrate
 from agentd.gateway.store.newest import newest_ids
 from agentd.gateway.store.sqlite import Sqlite
+from agentd.model.gateway import DATABASES, POSTGRESQL, SQLITE
 
 if TYPE_CHECKING:
     from agentd.gateway.store.postgresql import PostgreSQL
@@ -37,17 +38,8 @@ PATIENCE: Final = 30.0
 _END_PATIENCE: Final = 5.0
 
 _SQLITE: Final = "sqlite"
-_POSTGRESQL: Final = "postgresql+asyncpg"
-
-_DRIVERS: Final = {
-    "sqlite": _SQLITE,
-    # As SQLAlchemy's own programs name it.
-    "sqlite+aiosqlite": _SQLITE,
-    "sqlite+pysqlite": _SQLITE,
-    "postgresql": _POSTGRESQL,
-    "postgres": _POSTGRESQL,
-    "postgresql+asyncpg": _POSTGRESQL,
-}
+_DRIVERS: Final = {SQLITE: _SQLITE, POSTGRESQL: "postgresql+asyncpg"}
+"""As SQLAlchemy names them."""
 
 
 class DatabaseError(Exception):
@@ -184,7 +176,7 @@ def sqlite_url(file: Path) -> str:
     return URL.create(_SQLITE, database=str(file)).render_as_string()
 
 
-async def open_database(address: str, *, with_migrations: bool = True) -> Database:
+async def open_database(address: str, *, with_migrations: bool = True, named_by: str = "--database") -> Database:
     """Open a database.
 
     Parameters
@@ -193,18 +185,20 @@ async def open_database(address: str, *, with_migrations: bool = True) -> Databa
         URL: ``sqlite:///FILE`` or ``postgresql://…``, with or without the drivers' names.
     with_migrations
         Whether it is brought to the newest schema; else it must have it.
+    named_by
+        The flag or field that gives the address, for errors.
 
     Raises
     ------
     DatabaseError
         If it cannot be used.
     """
-    url = _known(address)
+    url = _known(address, named_by)
     name = url.render_as_string(hide_password=True)
     try:
         backend = await asyncio.to_thread(_backend, url)
     except OSError as error:
-        raise DatabaseError(f"{name}: cannot be opened: {error.strerror}; check --database") from error
+        raise DatabaseError(f"{name}: cannot be opened: {error.strerror}; check {named_by}") from error
     database = Database(name, backend)
     try:
         await backend.prepare(migrate if with_migrations else check)
@@ -215,7 +209,7 @@ async def open_database(address: str, *, with_migrations: bool = True) -> Databa
         raise DatabaseError(f"{name}: {error}") from error
     except (SQLAlchemyError, OSError) as error:
         await database.close()
-        raise DatabaseError(f"{name}: cannot be opened: {_reason(error)}; check --database") from error
+        raise DatabaseError(f"{name}: cannot be opened: {_reason(error)}; check {named_by}") from error
     return database
 
 
@@ -232,15 +226,15 @@ def _reason(error: SQLAlchemyError | OSError) -> object:
     return error.orig if isinstance(error, DBAPIError) else error
 
 
-def _known(address: str) -> URL:
+def _known(address: str, named_by: str) -> URL:
     try:
         url = make_url(address)
     except ArgumentError:
         # The text may hold a password.
-        raise DatabaseError("--database: expected a URL, sqlite:///FILE or postgresql://USER@HOST/NAME") from None
-    driver = _DRIVERS.get(url.drivername)
-    if driver is None:
-        raise DatabaseError(f"--database: found {url.drivername}, expected sqlite or postgresql")
-    if driver == _SQLITE and not url.database:
-        raise DatabaseError("--database: expected the path of a file after sqlite:///")
-    return url.set(drivername=driver)
+        raise DatabaseError(f"{named_by}: expected a URL, sqlite:///FILE or postgresql://USER@HOST/NAME") from None
+    kind = DATABASES.get(url.drivername)
+    if kind is None:
+        raise DatabaseError(f"{named_by}: found {url.drivername}, expected sqlite or postgresql")
+    if kind == SQLITE and not url.database:
+        raise DatabaseError(f"{named_by}: expected the path of a file after sqlite:///")
+    return url.set(drivername=_DRIVERS[kind])

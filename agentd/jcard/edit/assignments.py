@@ -27,6 +27,10 @@ class AssignmentError(ValueError):
     """Not a field, or not a valid value; the message says what was expected."""
 
 
+class FieldValueError(AssignmentError):
+    """Not a value that the field takes."""
+
+
 def parse_assignment(text: str) -> tuple[FieldPath, TomlValue]:
     """Read ``key=value``.
 
@@ -36,7 +40,7 @@ def parse_assignment(text: str) -> tuple[FieldPath, TomlValue]:
     Raises
     ------
     AssignmentError
-        If it is not an assignment, not a field, or not a value of that field.
+        If it is not an assignment, not a field, or, as a `FieldValueError`, not a value of that field.
     """
     key, equals, value = text.partition("=")
     if not equals:
@@ -75,15 +79,15 @@ def parse_value(path: FieldPath, text: str) -> TomlValue:
 
     Raises
     ------
-    AssignmentError
+    FieldValueError
         If the field does not take it.
     """
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise AssignmentError(f"{field_name(path)}: the value is not UTF-8; a jcard holds only that") from None
+        raise FieldValueError(f"{field_name(path)}: the value is not UTF-8; a jcard holds only that") from None
     if text in _EMPTY and path[0] in UNSET_WHEN_EMPTY and AgentTable.model_fields[path[0]].default != "":
-        raise AssignmentError(f"{path[0]}: expected a value, found none; agentctl unset takes the field out")
+        raise FieldValueError(f"{path[0]}: expected a value, found none; agentctl unset takes the field out")
     literal = _literal(text)
     if literal is not None and not _faults(path, literal):
         return literal
@@ -94,7 +98,7 @@ def parse_value(path: FieldPath, text: str) -> TomlValue:
         found = _faults(path, literal)
     fault = found[0]
     hint = f'; write {path[0]}=["…", "…"]' if literal is None and "an array" in fault.message else ""
-    raise AssignmentError(f"{field_name((*fault.path,))}: {fault.message}{hint}")
+    raise FieldValueError(f"{field_name((*fault.path,))}: {fault.message}{hint}")
 
 
 def _literal(text: str) -> TomlValue | None:

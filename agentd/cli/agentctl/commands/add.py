@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 _DETAILS = """\
 Adds an [[agents]] table after the last one, in a new file if there is none. With --file it goes into the drop-in NAME,
 or OWNER/NAME, which is created if it is missing. Give other fields as key=value, as for agentctl set. What follows --
-is the command of the harness custom. Paths of --workdir and --prompt-file are relative to the current folder."""
+is the command of the harness custom or acp. Paths of --workdir and --prompt-file are relative to the current folder."""
 
 _EXAMPLES = """\
 agentctl add reviewer --harness claude-code --prompt 'Review the open pull requests.' restart=on-failure
@@ -25,6 +28,9 @@ agentctl add nightly --harness codex --file ci/nightly
 agentctl add clock --harness custom -- sh -c 'while date; do sleep 60; done'"""
 
 _USAGE = "agentctl add [options] NAME --harness HARNESS [key=value ...] [-- COMMAND ...]"
+
+_COMMANDS = {"acp": "gemini --acp", "custom": "sh -c 'while date; do sleep 60; done'"}
+"""What such a command is, for example."""
 
 _OPTIONS = ("harness", "prompt", "prompt_file", "workdir", "restart", "model")
 
@@ -64,6 +70,7 @@ def _add(invocation: Invocation) -> Status:
     settings, drop_in = invocation.settings, invocation.arguments.file
     file = settings.config if drop_in is None else drop_in_path(settings.config_dir, drop_in)
     names, fields = (invocation.name(),), _fields(invocation.arguments, file.parent)
+    _require_command(names[0], fields)
     edit = Edit(lambda text, name: add_agent(text, name, fields), names, names, adds_to=file)
     return run_edit(invocation, edit)
 
@@ -89,6 +96,24 @@ def _fields(arguments: argparse.Namespace, folder: Path) -> dict[str, TomlValue]
             raise UsageError(f"{path[0]} is given whole and in parts; give it once")
         table[path[1]] = value
     return given
+
+
+def _require_command(name: str, fields: Mapping[str, TomlValue]) -> None:
+    """Refuse an agent that has nothing to run.
+
+    Raises
+    ------
+    UsageError
+        If its harness runs a command, there is none, and no program has the name that stands for one.
+    """
+    from agentd.harness.registry import load_harnesses
+
+    given = str(fields["harness"])
+    harness = load_harnesses().harnesses.get(given)
+    if harness is None or not harness.takes_command or fields.get("command") or shutil.which(harness.binary):
+        return
+    call = f"agentctl add {shlex.quote(name)} --harness {given} -- {_COMMANDS.get(given, 'PROGRAM ARGUMENTS')}"
+    raise UsageError(f"the harness {given} runs a command, found none; expected it at the end, after --, as in: {call}")
 
 
 def _short(path: str, folder: Path) -> str:

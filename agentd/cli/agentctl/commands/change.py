@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +16,6 @@ from agentd.cli.agentctl.command import (
     add_name,
     add_names,
     not_empty,
-    whole_number,
 )
 
 _SET_DETAILS = """\
@@ -95,7 +95,7 @@ def register(commands: Commands) -> None:
 
     parser = commands.add("scale", _scale, details=_SCALE_DETAILS, examples=_SCALE_EXAMPLES)
     add_name(parser)
-    parser.add_argument("replicas", metavar="N", type=whole_number, help="number of replicas, from 1")
+    parser.add_argument("replicas", metavar="N", type=_number, help="number of replicas, from 1")
     add_edit_options(parser)
 
     parser = commands.add("rename", _rename, details=_RENAME_DETAILS, examples=_RENAME_EXAMPLES)
@@ -113,6 +113,13 @@ def register(commands: Commands) -> None:
         parser = commands.add(name, run, details=details, examples=examples.format(name))
         add_names(parser)
         add_edit_options(parser)
+
+
+def _number(text: str) -> int:
+    # 0 is refused later, with what to do instead.
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
 
 
 def _edit(

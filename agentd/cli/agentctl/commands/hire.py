@@ -97,6 +97,7 @@ def _hire(invocation: Invocation) -> Status:
 
     role = str(invocation.arguments.role)
     _check_names(role, invocation.name())
+    _require_coding_agent(str(invocation.arguments.harness))
     if "gateway" in invocation.arguments:
         return _hire_by_gateway(invocation, role)
     name = f"{role}_{invocation.name()}"
@@ -162,6 +163,17 @@ def _check_names(role: str, name: str | None) -> None:
                 check_name(value)
         except ValueError as error:
             raise UsageError(f"{what}: {error}") from None
+
+
+def _require_coding_agent(name: str) -> None:
+    from agentd.harness.registry import load_harnesses
+
+    harness = load_harnesses().harnesses.get(name)
+    if harness is not None and harness.takes_command:
+        raise UsageError(
+            f"--harness: found {name}, which runs a command; expected a coding agent, such as claude-code; "
+            f"agentctl add NAME --harness {name} -- COMMAND adds that"
+        )
 
 
 def _workspace(invocation: Invocation, context: WorktreeContext, name: str) -> Path:
