@@ -88,10 +88,12 @@ async def make_ready(
         host.groups.expect()
     if not await folders_ready(host.folders, desired.spec, wanted, clock.today(), clock.wall(), shell):
         return None
-    found = asyncio.create_task(host.sandboxes.packages.get(packages), name=f"packages of {desired.spec.name}")
-    if not await while_wanted(found, wanted):
-        return None
-    programs = found.result()
+    programs: tuple[Path, ...] = ()
+    if packages:
+        found = asyncio.create_task(host.sandboxes.packages.get(packages), name=f"packages of {desired.spec.name}")
+        if not await while_wanted(found, wanted):
+            return None
+        programs = found.result()
     await check_launch(host, desired)
     await host.sandboxes.cover(desired.spec)
     sandbox = way_out = None
