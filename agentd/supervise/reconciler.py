@@ -57,6 +57,8 @@ class Reconciler:
         self._desired: dict[str, DesiredAgent] | None = None
         self._scheduled: Mapping[str, DesiredAgent] = {}
         """What is declared, as its schedules have it."""
+        self._sandboxed: set[str] = set()
+        """Agents that were declared with a sandbox: each launch asks for them, and of 300 agents most have none."""
         self._unknown = UnknownSources()
         self._left_alone: list[str] = []
         self._settled: object = None
@@ -79,7 +81,7 @@ class Reconciler:
         return next((agent for agent in self.agents.values() if agent.name.lower() == folded), None)
 
     def _boxed(self) -> Iterable[Boxed]:
-        lives = [agent.life for agent in self.agents.values()]
+        lives = [self.agents[name].life for name in self._sandboxed & self.agents.keys()]
         return [
             Boxed(life.desired.spec, life.run.pid)
             for life in lives
@@ -173,6 +175,9 @@ class Reconciler:
         self._admission.capacity = capacity
         self._desired = {agent.spec.name: agent for agent in desired}
         self._unknown = unknown
+        boxed = {name for name, agent in self._desired.items() if is_boxed(agent.spec)}
+        # One that is declared no longer, or without its sandbox, may run on for a while.
+        self._sandboxed = boxed | (self._sandboxed & self.agents.keys())
         for agent in self._desired.values():
             self.host.accounts.belongs(agent.spec.name, provider_of(agent.spec))
         told = [declared_agent(self.host, agent) for agent in self._desired.values()]
