@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 class LoopCalls:
@@ -18,18 +18,35 @@ class LoopCalls:
     ----------
     loop
         That makes them.
+    of
+        The loop that all calls come from, if one does: those of one turn of it are handed over together. Else the other
+        thread takes the first call at once, and each that follows wakes it again.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, of: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop
+        self._of = of
         self._lock = threading.Lock()
+        self._together: list[Callable[[], object]] = []
         self._waiting: list[Callable[[], object]] = []
 
     def make(self, call: Callable[[], object]) -> None:
         """Have a call made soon; not at all if the loop has ended, for then nobody wants to know."""
+        if self._of is None:
+            self._hand_over((call,))
+            return
+        self._together.append(call)
+        if len(self._together) == 1:
+            self._of.call_soon(self._hand_over_together)
+
+    def _hand_over_together(self) -> None:
+        together, self._together = self._together, []
+        self._hand_over(together)
+
+    def _hand_over(self, calls: Sequence[Callable[[], object]]) -> None:
         with self._lock:
-            self._waiting.append(call)
-            first = len(self._waiting) == 1
+            first = not self._waiting
+            self._waiting.extend(calls)
         if first:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._take)

@@ -123,7 +123,7 @@ class TurnsThread:
     def _run(self) -> None:
         with asyncio.Runner() as runner:
             self._loop = runner.get_loop()
-            self._to_thread = LoopCalls(self._loop).make
+            self._to_thread = LoopCalls(self._loop, self._daemon).make
             runner.run(self._main())
 
     async def _main(self) -> None:

@@ -36,6 +36,31 @@ def test_calls_are_made_in_their_order_and_wake_the_loop_once(monkeypatch: pytes
     assert len(woken) == 1
 
 
+def test_calls_of_one_turn_of_a_loop_are_handed_over_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    woken: list[int] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+
+        def taken_at_once(call: Callable[[], object]) -> asyncio.Handle:
+            woken.append(len(made))
+            call()
+            return loop.call_soon(int)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", taken_at_once)
+        calls = LoopCalls(loop, loop)
+        for number in range(100):
+            calls.make(partial(made.append, number))
+        await until(lambda: len(made) == 100)
+        calls.make(partial(made.append, 100))
+        await until(lambda: len(made) == 101)
+
+    asyncio.run(work())
+    assert made == [*range(101)]
+    assert woken == [0, 100]
+
+
 def test_no_call_is_lost_whoever_makes_it_and_whatever_another_raises() -> None:
     made: list[int] = []
     failed: list[object] = []
