@@ -17,6 +17,8 @@ PATIENCE: Final = 10.0
 
 _LOOK_AFTER: Final = 0.01
 
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
 
 class LockedError(Exception):
     """Somebody else holds the lock for longer than anybody should; the text names the lock file."""
@@ -35,6 +37,25 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def lock_file(path: Path) -> int | None:
+    """Make and lock a file of our own that stays, for as long as it is open; ``None`` if somebody else holds it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made or locked.
+    """
+    descriptor = os.open(path, _FLAGS, 0o600)
+    try:
+        if try_lock(descriptor):
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def unlock(descriptor: int) -> None:
@@ -77,17 +98,13 @@ def locked(file: Path, patience: float = PATIENCE) -> Iterator[None]:
 
 def _open_locked(path: Path) -> int | None:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = lock_file(path)
     except PermissionError:
         # Another user's, who is editing; or we may not write here at all.
         if not path.exists():
             raise
         return None
-    try:
-        if try_lock(descriptor) and stands_at(descriptor, path):
-            return descriptor
-    except BaseException:
-        os.close(descriptor)
-        raise
+    if descriptor is None or stands_at(descriptor, path):
+        return descriptor
     os.close(descriptor)
     return None

@@ -12,6 +12,52 @@ from typing import Final
 _NEW_FILE: Final = 0o640
 """Mode of a file that there was not before: its texts are for the operators."""
 
+PART: Final = ".new"
+"""End of the hidden name under which `replace_private` writes."""
+
+
+def replace_private(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Replace a file that nobody but its owner reads, and that one program alone writes.
+
+    Parameters
+    ----------
+    sync
+        Whether it is to be on the disk when this returns, which takes 5 ms and more; else it outlives the program, and
+        `sync_entry` has it outlive a power failure.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written: it is as it was.
+    """
+    part = path.with_name(f".{path.name}{PART}")
+    _create(part)
+    part.write_bytes(data)
+    if sync:
+        _sync(part)
+    part.replace(path)
+    if sync:
+        _sync(path.parent)
+
+
+def sync_entry(path: Path) -> None:
+    """Bring to the disk what stands at a path; raises `OSError` if that is not possible."""
+    _sync(path)
+    _sync(path.parent)
+
+
+def _create(part: Path) -> None:
+    """Make it empty, whatever a program that was killed left there."""
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
 
 def open_entry(folder: int, name: str) -> int:
     """Open the regular file of a name in an open folder, to read it.

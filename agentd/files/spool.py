@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files.regular import read_regular
+from agentd.files.replacing import PART, replace_private
 
 MOST: Final = 1000
 """Files that may wait."""
@@ -17,8 +18,6 @@ LARGEST: Final = 1 << 20
 """Bytes of one."""
 
 _SUFFIX: Final = ".json"
-_PART: Final = ".new"
-"""End of the hidden name under which a file is written."""
 
 
 class SpoolFullError(OSError):
@@ -36,23 +35,13 @@ def spool(folder: Path, name: str, data: bytes) -> bool:
         If it cannot be written.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
-    path, part = folder / f"{name}{_SUFFIX}", folder / f".{name}{_PART}"
+    path = folder / f"{name}{_SUFFIX}"
     if path.exists():
         return False
     with os.scandir(folder) as entries:
         if sum(1 for _ in islice(entries, MOST)) >= MOST:
             raise SpoolFullError(0, f"{MOST} files wait", str(folder))
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_private(path, data)
     return True
 
 
@@ -88,5 +77,5 @@ def remove_parts(folder: Path) -> None:
     """Take away what a program that was killed had begun to leave; for who leaves files there, before it does."""
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") and entry.name.endswith(_PART):
+            if entry.name.startswith(".") and entry.name.endswith(PART):
                 remove_spooled(folder, [entry.name])

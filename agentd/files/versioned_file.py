@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final, Generic, TypeVar
 from pydantic import ValidationError
 
 from agentd.files.json_faults import first_fault
+from agentd.files.replacing import replace_private, sync_entry
 
 _MOST_BYTES: Final = 16 * 1024 * 1024
 
@@ -104,24 +104,8 @@ class VersionedFile(Generic[Found]):
         OSError
             If it cannot be written: it is as it was.
         """
-        part = self.path.with_name(f".{self.path.name}.new")
-        part.touch(mode=0o600)
-        part.write_text(self._form.written(content))
-        if sync:
-            _sync(part)
-        part.replace(self.path)
-        if sync:
-            _sync(self.path.parent)
+        replace_private(self.path, self._form.written(content).encode(), sync=sync)
 
     def sync(self) -> None:
         """Bring to the disk what stands there; raises `OSError` if that is not possible."""
-        _sync(self.path)
-        _sync(self.path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_entry(self.path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files.boot import boot_id
-from agentd.files.locks import try_lock
+from agentd.files.locks import lock_file
 from agentd.fleet.leases import LeaseTerms
 from agentd.fleet.messages import Orders
 from agentd.jcard.drop_in_folder import SUFFIX
@@ -47,10 +47,10 @@ class FleetFolder:
         self.path = folder
         self._clock = clock
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        if not try_lock(self._lock):
-            os.close(self._lock)
+        lock = lock_file(folder / _LOCK)
+        if lock is None:
             raise FolderTakenError(f"{folder}: another Node writes here; end that one first")
+        self._lock = lock
         boot = boot_id()
         self._boot = b"" if boot is None else f'boot = "{boot}"\n'.encode()
         self._leased: frozenset[str] = frozenset()

@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import json
 import os
-import socket
 import threading
 import time
 import tomllib
@@ -21,6 +20,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from agentd.api.client.blocking import UnixConnection
 from agentd.fleet.guard import NOTICE, Held, Leased, hold
 from agentd.jcard.drop_in_folder import SUFFIX
 from agentd.jcard.edit.drop_ins import remove_drop_in
@@ -115,12 +115,8 @@ class Guard:
 
     def _listed(self) -> frozenset[str] | None:
         """Name the agents that agentd knows; ``None`` if it does not answer."""
-        connection = http.client.HTTPConnection("agentd", timeout=_ANSWER)
         try:
-            with socket.socket(socket.AF_UNIX) as connected:
-                connected.settimeout(_ANSWER)
-                connected.connect(str(self.api_socket))
-                connection.sock = connected
+            with contextlib.closing(UnixConnection(str(self.api_socket), _ANSWER)) as connection:
                 connection.request("GET", "/v1/agents")
                 answer = connection.getresponse()
                 agents = json.loads(answer.read())

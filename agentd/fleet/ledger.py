@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from agentd.files import database_format
-from agentd.files.locks import try_lock
+from agentd.files.locks import lock_file
 from agentd.model.placement import Labels
 
 VERSION: Final = 2
@@ -102,10 +102,10 @@ class Ledger:
         self._path = path
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if not try_lock(self._lock):
-                os.close(self._lock)
+            lock = lock_file(path.with_name(path.name + ".lock"))
+            if lock is None:
                 raise LedgerError(f"{path}: another Controller has it open; end that one first")
+            self._lock = lock
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._prepare()
         except (OSError, sqlite3.Error) as error:

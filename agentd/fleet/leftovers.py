@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from agentd.files.locks import try_lock
+from agentd.files.locks import lock_file
 from agentd.process.pidfds import wait_ended
 from agentd.process.proc import PROC, numbers_in, read_bytes
 
@@ -37,9 +37,8 @@ def take_over(folder: Path) -> int:
         If it cannot be used, or there is nothing left to look with.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    if not try_lock(lock):
-        os.close(lock)
+    # It stays open until this process ends.
+    if lock_file(folder / _LOCK) is None:
         raise FolderInUseError(f"{folder}: another agentd-fleet runs there; end that one, or give another --state-dir")
     ended = end_left(folder)
     (folder / _FORMER).unlink(missing_ok=True)

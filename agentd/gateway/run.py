@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from agentd import __version__
-from agentd.files.locks import try_lock
+from agentd.files.locks import lock_file
 from agentd.files.looks import Looks
 from agentd.gateway.channels.managed import keep_channels
 from agentd.gateway.channels.owner import Channels
@@ -108,8 +108,8 @@ async def _serve(settings: GatewaySettings) -> None:
             access = Access(settings.tokens, settings.hosts, settings.origins)
             channels = Channels(engine.inbox, settings.daemon.secret_dir, _instance(settings.daemon.state_dir))
             looks = Looks()
-            webhooks = Webhooks(settings.daemon.secret_dir, settings.daemon.state_dir / SPOOL, looks)
-            webhooks.triggers = settings.table.webhooks
+            spool = settings.daemon.state_dir / SPOOL
+            webhooks = Webhooks(settings.table.webhooks, settings.daemon.secret_dir, spool, looks)
             await webhooks.tidy()
             app = build_app(access, engine, AT_THE_ROOT, doubled=TWICE, channels=channels)
             app[WEBHOOKS] = webhooks
@@ -199,12 +199,12 @@ def _alone(state_dir: Path) -> Iterator[None]:
     _make(state_dir)
     path = state_dir / LOCK_FILE
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = lock_file(path)
     except OSError as error:
-        raise GatewayStartError(f"{path}: cannot be opened: {error.strerror}") from None
+        raise GatewayStartError(f"{path}: cannot be locked: {error.strerror}") from None
+    if descriptor is None:
+        raise GatewayStartError(f"another agentd-gateway runs: it has {path}; stop it, or give another --state-dir")
     try:
-        if not try_lock(descriptor):
-            raise GatewayStartError(f"another agentd-gateway runs: it has {path}; stop it, or give another --state-dir")
         yield
     finally:
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,8 +11,10 @@ from typing import Final
 
 import structlog
 
+from agentd.files import kept_file
 from agentd.files.kept_file import KeptFile
 from agentd.files.versioned_file import Format, UnusableError
+from agentd.files.worker import in_thread
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +54,7 @@ class Conversations:
     _known: dict[str, Remembered] = field(default_factory=dict)
     _writing: threading.Lock = field(default_factory=threading.Lock)
     _file: KeptFile[Mapping[str, Remembered]] = field(init=False)
+    _again: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
         """Know how the file is read and written."""
@@ -87,11 +91,21 @@ class Conversations:
         """Forget a conversation that cannot be gone on with; says whether there was one."""
         return self._known.pop(agent, None) is not None
 
-    def write(self) -> None:
-        """Write them down, in a thread that may wait for the disk; a failure is logged."""
+    def write(self) -> bool:
+        """Write them down, in a thread that may wait for the disk, and say whether it need not be tried again."""
         # Turns of many agents may begin at once.
         with self._writing:
-            self._file.keep({agent: asdict(each) for agent, each in self._known.copy().items()})
+            written = self._file.keep({agent: asdict(each) for agent, each in self._known.copy().items()})
+            return written or self._file.newer
+
+    def write_soon(self) -> None:
+        """Write them down, for which nobody waits; again until it is done, or the event loop ends."""
+        self._again = None
+        in_thread("conversations", self.write).add_done_callback(self._wrote)
+
+    def _wrote(self, writing: asyncio.Future[bool]) -> None:
+        if not writing.cancelled() and writing.exception() is None and not writing.result() and self._again is None:
+            self._again = asyncio.get_running_loop().call_later(kept_file.AGAIN, self.write_soon)
 
     def _not_kept(self, reason: str) -> None:
         log.warning("conversations_not_kept", path=str(self.path), reason=reason)

@@ -20,7 +20,6 @@ from typing import TypeVar
 import structlog
 
 from agentd.files.looks import Looks
-from agentd.files.worker import in_thread
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.approvals import ApprovalRule
 from agentd.model.events import Detail, Event, EventKind
@@ -100,8 +99,6 @@ class TurnsThread:
         self._to_thread: Callable[[Callable[[], object]], None]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
-        self._writing: asyncio.Future[None] | None = None
-        """Conversations being written down: a thread that nobody waits for."""
         self._hook_socket = setting.hook_socket
         self._beat = time.monotonic()
         self._shown: dict[str, WatchedRun] = {}
@@ -161,13 +158,13 @@ class TurnsThread:
     def restored(self, agent: str, conversation: Remembered) -> None:
         """Remember a conversation that somebody brought back."""
         if self._setting.conversations.remember(agent, conversation):
-            self._writing = in_thread("conversations", self._setting.conversations.write)
+            self._setting.conversations.write_soon()
 
     def not_resumed(self, run: RunWatch) -> None:
         """Forget a conversation that a run failed to go on with."""
         log.warning("conversation_not_resumed", agent=run.agent, effect="the next run begins another conversation")
         if self._setting.conversations.forget(run.agent):
-            self._writing = in_thread("conversations", self._setting.conversations.write)
+            self._setting.conversations.write_soon()
 
     def happened(self, run: RunWatch, event: TurnEvent) -> None:  # noqa: ARG002 (the protocol's)
         """Note that the program told something, and what its tools are; the journal is told by `emit`."""

@@ -23,9 +23,9 @@ def steps(name: str) -> tuple[Point, ...]:
 
     step = name.partition(".")[0]
     return (
-        Point(f"{step}.creating", "pathlib", "Path.touch", before=True, when=writes),
-        Point(f"{step}.created", "pathlib", "Path.touch", when=writes),
-        Point(f"{step}.written", "pathlib", "Path.write_text", when=writes),
+        Point(f"{step}.creating", "agentd.files.replacing", "_create", before=True, when=writes),
+        Point(f"{step}.created", "agentd.files.replacing", "_create", when=writes),
+        Point(f"{step}.written", "pathlib", "Path.write_bytes", when=writes),
         Point(f"{step}.in_place", "pathlib", "Path.replace", when=writes),
     )
 

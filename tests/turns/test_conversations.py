@@ -6,7 +6,11 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from agentd.files import kept_file
 from agentd.turns.conversations import Conversations, Remembered
+from tests.support.waiting import until
 
 
 def test_turns_that_begin_at_once_leave_a_whole_file(tmp_path: Path) -> None:
@@ -32,3 +36,22 @@ def test_what_cannot_be_understood_is_forgotten(tmp_path: Path) -> None:
         kept.path.write_text(content, errors="surrogateescape")
         kept.read()
         assert kept.of("a", "codex", "/") is None
+
+
+async def test_what_could_not_be_written_is_written_again_without_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_file, "AGAIN", 0.01)
+    kept, tries, write = Conversations(tmp_path / "state" / "conversations.json"), list[bool](), Conversations.write
+
+    def tried(conversations: Conversations) -> bool:
+        tries.append(write(conversations))
+        return tries[-1]
+
+    monkeypatch.setattr(Conversations, "write", tried)
+    kept.remember("a", Remembered("codex", "/w", "id"))
+    kept.write_soon()
+    await until(lambda: bool(tries))
+    assert not tries[0], "there is no folder"
+    kept.path.parent.mkdir()
+    await until(kept.path.exists)

@@ -183,13 +183,13 @@ class _Kafka:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has no types
     """Tells a link that its partitions are given out again."""
 
-    def __init__(self) -> None:
-        self.link: _Kafka | None = None
+    def __init__(self, link: _Kafka) -> None:
+        self._link = link
 
     async def on_partitions_revoked(self, revoked: object) -> None:
         """Finish what is under way."""
-        if revoked and self.link is not None:
-            await self.link.revoke()
+        if revoked:
+            await self._link.revoke()
 
     async def on_partitions_assigned(self, assigned: object) -> None:
         """Nothing to do: reading begins where the group has come to."""
@@ -205,7 +205,6 @@ async def open_kafka(declared: ChannelDeclaration, link: KafkaLink, password: st
         If that does not work now.
     """
     options = await _options(link, password)
-    listener = _Listener()
     heard: list[str] = []
     _heard.set(heard)
     timeout = int(link.session_timeout * 1000)
@@ -221,7 +220,8 @@ async def open_kafka(declared: ChannelDeclaration, link: KafkaLink, password: st
             heartbeat_interval_ms=timeout // _HEARTBEATS,
             max_partition_fetch_bytes=LARGEST + 65536,
         )
-        consumer.subscribe([declared.where], listener=listener)
+        opened = _Kafka(consumer, producer, declared.where)
+        consumer.subscribe([declared.where], listener=_Listener(opened))
     except (KafkaError, ValueError) as error:
         raise LinkError(_text(error)) from error
     try:
@@ -237,7 +237,6 @@ async def open_kafka(declared: ChannelDeclaration, link: KafkaLink, password: st
         except KeyError as error:
             # How the library says that SCRAM ended without the broker's signature.
             raise LinkError(_REFUSED) from error
-        listener.link = opened = _Kafka(consumer, producer, declared.where)
         yield opened
     finally:
         await _stop(consumer, producer)

@@ -58,6 +58,8 @@ class Webhooks:
 
     Parameters
     ----------
+    triggers
+        Those that are declared; others may be assigned later.
     secret_dir
         Where their secrets are.
     folder
@@ -68,8 +70,15 @@ class Webhooks:
         Seconds since the epoch.
     """
 
-    def __init__(self, secret_dir: Path, folder: Path, looks: Looks, wall: Callable[[], float] = time.time) -> None:
-        self.triggers: Sequence[Trigger] = ()
+    def __init__(
+        self,
+        triggers: Sequence[Trigger],
+        secret_dir: Path,
+        folder: Path,
+        looks: Looks,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.triggers = triggers
         self._secret_dir = secret_dir
         self._folder = folder
         self._looks = looks

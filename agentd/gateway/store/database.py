@@ -72,7 +72,8 @@ class Database:
         self.trouble: str | None = None
         """Why it cannot be used, as `keep` last found."""
         self.committed: Callable[[list[tuple[Event, str | None]]], None] = lambda _: None
-        """Called after each commit with the events that it stored, in the order of the commits."""
+        """Called after each commit with the events that it stored, in the order of the commits. The engine sets
+        it, which is made with an open database; to migrate a database it is opened without one."""
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from agentd.files.replacing import replace_private
 from agentd.files.worker import Worker
 from agentd.gateway.model.objects import Json, JsonObject
 from agentd.model.user import AgentUser
@@ -106,13 +107,7 @@ def _keep(path: Path, values: Mapping[str, Json]) -> None:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(json.dumps(values).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    replace_private(path, json.dumps(values).encode())
 
 
 def _read(path: Path) -> JsonObject:

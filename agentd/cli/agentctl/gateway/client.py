@@ -5,12 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
+from agentd.api.client.blocking import UnixConnection
 from agentd.cli.agentctl.client import Json
 from agentd.cli.agentctl.command import CommandError, Invocation, Status, UsageError
 from agentd.model.gateway import CLIENT_TOKEN, CLIENT_URL, DEFAULT_LISTEN
@@ -52,21 +52,6 @@ class GatewayError(CommandError):
         told = "the gateway takes no such token" if code == _UNAUTHORIZED else message
         super().__init__(f"{told} ({code}){_next_step(code, message)}")
         self.code = code
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str, patience: float) -> None:
-        super().__init__("localhost", timeout=patience)
-        self._path = path
-        self._patience = patience
-
-    def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self._patience)
-        self.sock.connect(self._path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +129,7 @@ class Gateway:
 
     def _connect(self) -> http.client.HTTPConnection:
         if self.url.startswith(_UNIX):
-            return _UnixConnection(self.url.removeprefix(_UNIX).removeprefix("//"), PATIENCE)
+            return UnixConnection(self.url.removeprefix(_UNIX).removeprefix("//"), PATIENCE)
         where = urlsplit(self.url)
         kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
         try:
