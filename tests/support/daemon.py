@@ -265,6 +265,8 @@ class Daemon:
         self.log = folder / "agentd.log"
         self.process: Running | None = None
         self.stopped_cleanly = False
+        self.patience = 2.0
+        """Seconds that :meth:`close` waits before it signals again."""
         self._arguments: tuple[str, ...] = ()
         self._env: Mapping[str, str] = {}
         for each in (self.workdir, self.home, self.bin, self.runtime):
@@ -567,17 +569,22 @@ class Daemon:
 
     def _close_cleanly(self) -> list[str]:
         assert self.process is not None
-        # The second signal stops at once: many agents of tests use up their grace period.
-        for patience in (2.0, 5.0):
-            self.signal(signal.SIGTERM)
-            try:
-                status = self.process.wait(patience)
-            except subprocess.TimeoutExpired:
-                continue
-            self.stopped_cleanly = status == 0 and "keep" not in " ".join(self._arguments)
-            return [] if status == 0 else [f"agentd ended with status {status}"]
-        self.kill()
-        return ["agentd did not end within 7 s of two SIGTERM"]
+        served = self.api_socket.exists()
+        self.signal(signal.SIGTERM)
+        try:
+            self.process.wait(self.patience)
+        except subprocess.TimeoutExpired:
+            # The second signal stops at once: many agents of tests use up their grace period. Where the socket is gone,
+            # all agents are: it would kill a process that has only to save its coverage, which can take seconds.
+            if not served or self.api_socket.exists():
+                self.signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return [f"agentd did not end within {PATIENCE:g} s of two SIGTERM"]
+        self.stopped_cleanly = status == 0 and "keep" not in " ".join(self._arguments)
+        return [] if status == 0 else [f"agentd ended with status {status}"]
 
     def _end_tmux(self) -> None:
         pid = self.tmux_pid()
