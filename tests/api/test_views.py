@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.api.views import AGENT, AGENTS, PLAN
+from agentd.api.views import AGENT, AGENTS, PLAN, ListView
 from agentd.model.plan_report import ObservedAgentView
 from tests.api.memory_source import PLAN as SOME_PLAN
 from tests.api.memory_source import RUNNING
@@ -29,6 +29,25 @@ def test_any_agent_comes_back_as_it_was(name: str, error: str | None, pid: int |
 def test_text_with_surrogates_still_gives_valid_json_in_utf_8(error: str) -> None:
     shown = json.loads(AGENTS.encode([replace(RUNNING, error=error)]).decode("utf-8"))[0]
     assert shown == {**asdict(RUNNING), "error": error.encode("utf-8", "replace").decode()}
+
+
+@dataclass
+class _Counter:
+    """A value that changes, unlike those that are shown: so one sees what was encoded again."""
+
+    at: int
+
+
+def test_of_a_list_only_what_is_another_value_is_encoded_again() -> None:
+    view = ListView(list[_Counter], _Counter)
+    first, second = _Counter(1), _Counter(2)
+    assert view.encode([first, second]) == b'[{"at":1},{"at":2}]'
+    first.at = 10
+    assert view.encode([second, first, first, _Counter(3)]) == b'[{"at":2},{"at":1},{"at":1},{"at":3}]'
+    assert view.encode([second]) == b'[{"at":2}]'
+    # It was not in the answer before.
+    assert view.encode([first]) == b'[{"at":10}]'
+    assert view.encode([]) == b"[]"
 
 
 def test_a_plan_with_surrogates_in_a_mapping_is_encoded() -> None:
