@@ -162,21 +162,22 @@ class DaemonStatus:
 
     def _status(self, agent: Agent, now: float, offset: float) -> AgentStatus:
         """Describe an agent anew only if something changed: for 300 agents that took 3 of a request's 4 ms."""
-        run = agent.life.run
+        life, host = agent.life, agent.host
+        run, name = life.run, life.name
         since = None if run is None or run.started is None else run.started
-        problem = agent.host.recorder.problem(agent.name)
+        problem = host.recorder.problem(name)
         uptime = None if since is None else int(now - since)
-        held = agent.host.groups.report(agent.run_id, agent.life.policy.limits)
-        watched = None if run is None else agent.host.watcher.shown(run.id)
-        start = agent.host.scheduler.next_start(agent.name)
+        held = host.groups.report(agent.run_id, life.policy.limits)
+        watched = None if run is None else host.watcher.shown(run.id)
+        start = host.scheduler.next_start(name)
         budget = self._budget(agent)
-        state = agent.life, agent.described, uptime, offset, problem, agent.pane, held, watched, start, budget
-        cached = self._cached.get(agent.name)
+        state = life, agent.described, uptime, offset, problem, agent.pane, held, watched, start, budget
+        cached = self._cached.get(name)
         # Tuples compare what is not the same object alone.
         if cached is not None and cached[0] == state:
             return cached[1]
-        status = _status(agent, now, offset, self._sandbox(agent.life.desired), held, watched, budget)
-        self._cached[agent.name] = state, status
+        status = _status(agent, now, offset, self._sandbox(life.desired), held, watched, budget)
+        self._cached[name] = state, status
         return status
 
     def agent(self, name: str) -> AgentStatus | None:

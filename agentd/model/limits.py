@@ -41,7 +41,7 @@ class Limits:
 
     def declared(self) -> Mapping[str, float]:
         """The limits that there are, by field."""
-        if self == NO_LIMITS:
+        if self is NO_LIMITS or self == NO_LIMITS:
             # Asked of each agent for each answer of the API.
             return {}
         values = {name: getattr(self, name) for name in LIMIT_FIELDS}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agentd.model.budgets import Budget
-from agentd.model.limits import Limits, OomPolicy
+from agentd.model.limits import NO_LIMITS, Limits, OomPolicy
 from agentd.model.placement import Place
 from agentd.model.stall import Stall
 from agentd.model.usage_limits import UsageLimitPolicy
@@ -143,7 +143,9 @@ class Policy:
     @property
     def limits(self) -> Limits:
         """What a run may use up."""
-        return Limits(self.memory, self.memory_high, self.pid_limit, self.cpu)
+        limits = self.memory, self.memory_high, self.pid_limit, self.cpu
+        # Asked of each agent for each answer of the API: most have none.
+        return NO_LIMITS if limits == (None, None, None, None) else Limits(*limits)
 
 
 class SandboxKind(StrEnum):
