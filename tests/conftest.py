@@ -44,7 +44,7 @@ WHEN_ASKED_FOR = {
     "installs": pytest.mark.skip(reason="takes up to ten seconds each: run it with -m installs"),
     "mcp": pytest.mark.skip(reason="each start takes 2 s of CPU: run it with -m mcp"),
     "program": pytest.mark.skip(reason="a start of the program takes ten times a fork's: run them with -m program"),
-    "thorough": pytest.mark.skip(reason="the fault runs and the demo do the like: run it with -m thorough"),
+    "thorough": pytest.mark.skip(reason="others, the fault runs or the demo show the like: run it with -m thorough"),
     "pages": pytest.mark.skip(reason="together they take a fifth of the suite: run it with -m pages"),
 }
 """By its marker, what a run leaves out unless it names that."""

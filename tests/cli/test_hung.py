@@ -104,6 +104,7 @@ def test_the_doctor_goes_on_with_the_rest(daemon: Daemon, client: Client) -> Non
     assert {"python", "tmux", "state", "files"} <= {each["topic"] for each in found if each["level"] == "ok"}
 
 
+@pytest.mark.thorough
 def test_a_repository_that_hangs_is_said_and_not_waited_for(daemon: Daemon, client: Client) -> None:
     there = daemon.folder / "mnt"
     repo = there / "shop"

@@ -65,6 +65,7 @@ def test_json_is_one_document_of_the_run_and_its_lines(client: Client, transcrip
     assert (run["run"], run["exit_code"], run["end_byte"]) == (1, 0, 10)
 
 
+@pytest.mark.thorough
 def test_the_last_lines_of_a_long_run_are_the_same_as_of_the_whole(
     client: Client, transcripts: TranscriptFiles
 ) -> None:
@@ -164,6 +165,7 @@ def test_following_a_run_by_number_ends_with_it(client: Client, transcripts: Tra
         assert path.read_text() == "one\nhalf\n"
 
 
+@pytest.mark.thorough
 def test_following_prints_what_stays_of_lines_that_are_drawn_anew(client: Client, transcripts: TranscriptFiles) -> None:
     folder = keep(transcripts, "Reviewer", b"\x1b[Hworking\r\nsteady\r\n> ", end=None)
     with following(client) as (_, path):
@@ -173,6 +175,7 @@ def test_following_prints_what_stays_of_lines_that_are_drawn_anew(client: Client
         wait_for_text(path, "working\nsteady\ndone\n")
 
 
+@pytest.mark.thorough
 def test_interrupted_following_ends_as_by_the_signal(
     client: Client, transcripts: TranscriptFiles, operator_tmux: TmuxServer
 ) -> None:
@@ -183,6 +186,7 @@ def test_interrupted_following_ends_as_by_the_signal(
     operator_tmux.wait_for_text("s", "[status 130]")
 
 
+@pytest.mark.thorough
 def test_a_pager_that_ends_early_is_no_error(client: Client, transcripts: TranscriptFiles) -> None:
     for options, lines in (([], 40_000), (["--raw"], 200_000)):
         keep(transcripts, "Reviewer", b"line\r\n" * lines)

@@ -168,6 +168,7 @@ writable_paths = ["/srv/cache"]
 """
 
 
+@pytest.mark.thorough
 def test_what_a_sandbox_lets_an_agent_do_and_what_changes_of_it_is_shown(
     client: Client, jcard: Path, source: MemorySource, operator_tmux: TmuxServer
 ) -> None:

@@ -31,18 +31,24 @@ SHELL = "bash --norc -i"
     "operated",
     [
         pytest.param(["split-window", "-d", "-b", "-t", "=a:0", SHELL], id="a split before it"),
-        pytest.param(["split-window", "-t", "=a:0", SHELL, ";", "swap-pane", "-D", "-t", "=a:0.0"], id="swapped panes"),
+        pytest.param(
+            ["split-window", "-t", "=a:0", SHELL, ";", "swap-pane", "-D", "-t", "=a:0.0"],
+            id="swapped panes",
+            marks=pytest.mark.thorough,
+        ),
         pytest.param(
             ["new-session", "-d", "-s", "other", SHELL, ";", "swap-pane", "-s", "=a:0.0", "-t", "=other:0.0"],
             id="swapped with another session",
+            marks=pytest.mark.thorough,
         ),
-        pytest.param(["new-window", "-b", "-t", "=a:0", SHELL], id="a window before it"),
+        pytest.param(["new-window", "-b", "-t", "=a:0", SHELL], id="a window before it", marks=pytest.mark.thorough),
         pytest.param(
             [
                 *("new-window", "-t", "=a:5", SHELL, ";", "set-option", "-t", "=a:", "base-index", "1"),
                 *(";", "move-window", "-r", "-t", "=a:"),
             ],
             id="renumbered windows",
+            marks=pytest.mark.thorough,
         ),
     ],
 )
@@ -116,6 +122,7 @@ def test_another_run_in_the_pane_is_not_typed_into(daemon: Daemon) -> None:
     assert "got <x>" not in wait_for_text(daemon, "a", "got <y>")
 
 
+@pytest.mark.thorough
 def test_keys_that_neighbours_would_get_too_are_refused(daemon: Daemon, client: Client) -> None:
     start(daemon, READS)
     daemon.tmux("split-window", "-t", "=a:0", SHELL, ";", "set-option", "-w", "-t", "=a:0", "synchronize-panes", "on")

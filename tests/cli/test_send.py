@@ -72,6 +72,7 @@ def test_control_characters_are_left_out_and_said(daemon: Daemon, client: Client
     assert "got <re[31md 2J" in wait_for_text(daemon, "a", "end>")
 
 
+@pytest.mark.thorough
 def test_an_operator_who_left_the_agent_in_copy_mode_does_not_lose_the_text(daemon: Daemon, client: Client) -> None:
     start(daemon, READS)
     daemon.tmux("copy-mode", "-t", "=a:0")
@@ -116,6 +117,7 @@ def test_what_the_agent_does_not_read_is_taken_back_and_the_shell_after_it_execu
     assert not pwned.exists()
 
 
+@pytest.mark.thorough
 def test_an_agent_that_ends_while_it_is_written_to_is_noticed_before_enter(daemon: Daemon, client: Client) -> None:
     start(daemon, ["sh", "-c", "stty -icanon -echo; echo go; head -c 1"], workdir=str(daemon.workdir))
     done = client("send", "a", "#; touch pwned")
@@ -124,6 +126,7 @@ def test_an_agent_that_ends_while_it_is_written_to_is_noticed_before_enter(daemo
     assert not (daemon.workdir / "pwned").exists()
 
 
+@pytest.mark.thorough
 def test_an_agent_that_reads_later_takes_it_within_the_time(daemon: Daemon, client: Client) -> None:
     begin = daemon.folder / "begin"
     start(
@@ -137,6 +140,7 @@ def test_an_agent_that_reads_later_takes_it_within_the_time(daemon: Daemon, clie
         assert sending.result().status == 0
 
 
+@pytest.mark.thorough
 def test_two_senders_at_once_do_not_mix(daemon: Daemon, client: Client) -> None:
     start(daemon, READS)
     texts = [f"{name} 1\n{name} 2\n{name} 3" for name in ("first", "second", "third")]
@@ -149,6 +153,7 @@ def test_two_senders_at_once_do_not_mix(daemon: Daemon, client: Client) -> None:
     assert groups == {tuple(f"got <{line}>" for line in text.splitlines()) for text in texts}
 
 
+@pytest.mark.thorough
 def test_only_an_agent_that_runs_is_sent_to(daemon: Daemon, client: Client) -> None:
     daemon.write_jcard(
         jcard(
@@ -177,6 +182,7 @@ def test_without_a_daemon_nothing_is_sent_since_a_shell_could_read_it(daemon: Da
     assert client("send", "a", "again").status == 0
 
 
+@pytest.mark.thorough
 def test_no_enter_only_types(daemon: Daemon, client: Client) -> None:
     start(daemon, READS)
     assert client("send", "a", "half a ", "--no-enter").out == "7 characters to a: typed\n"
@@ -184,6 +190,7 @@ def test_no_enter_only_types(daemon: Daemon, client: Client) -> None:
     wait_for_text(daemon, "a", "got <half a line>")
 
 
+@pytest.mark.thorough
 def test_a_line_that_the_terminal_would_cut_is_refused(daemon: Daemon, client: Client) -> None:
     start(daemon, READS)
     done = piped(client, "x" * 4096, "send", "a")
@@ -305,6 +312,7 @@ def boxed(daemon: Daemon) -> None:
     wait_for_text(daemon, "a", "go")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_user_who_may_not_open_the_agents_terminal_sees_the_text_on_the_screen(
     daemon: Daemon, client: Client

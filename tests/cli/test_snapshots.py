@@ -70,6 +70,7 @@ def test_a_removed_worktree_is_restored_for_an_agent_that_nobody_declares(daemon
     assert client("worktrees", "list").out.split("\t")[:3] == ["alice", "not declared", "agentd/alice"]
 
 
+@pytest.mark.thorough
 def test_an_agent_is_carried_to_another_clone_with_its_definition(daemon: Daemon) -> None:
     client, tree = started(daemon)
     git(daemon.folder / "shop", "clone", "-q", daemon.folder / "shop", daemon.folder / "elsewhere")

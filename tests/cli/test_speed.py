@@ -22,6 +22,7 @@ from agentd.text.durations import parse_duration
 from agentd.text.sizes import parse_size
 from tests.cli.support import RUNNING, Client, MemorySource
 from tests.support.daemon import program
+from tests.support.thorough import everyday
 
 ROUNDS = 10
 """At most; a busy machine slows what is larger more, down to its least busy moment."""
@@ -68,7 +69,8 @@ MODULES_TO_ASK = 134 if sys.version_info < (3, 13) else 140
 
 
 @pytest.mark.parametrize(
-    "arguments", [["status"], ["status", "--json"], ["list"], ["status", "agent-007"], ["__names"]]
+    "arguments",
+    everyday([["status"]], [["status"], ["status", "--json"], ["list"], ["status", "agent-007"], ["__names"]]),
 )
 def test_reading_imports_nothing_that_edits(client: Client, source: MemorySource, arguments: list[str]) -> None:
     source.statuses = [replace(RUNNING, name="agent-007")]
@@ -85,6 +87,7 @@ def test_what_the_daemon_answers_needs_no_libtmux(client: Client, source: Memory
     assert modules & {"libtmux", "agentd.cli.agentctl.terminals"} == set()
 
 
+@pytest.mark.thorough
 def test_a_screen_without_a_daemon_needs_no_part_of_one(client: Client) -> None:
     modules = modules_of(replace(client, env={"AGENTD_API_SOCKET": "gone.sock"}), "screen", "agent-007")
     assert "libtmux" in modules
@@ -117,8 +120,8 @@ def seconds(command: Sequence[str], client: Client) -> float:
     [
         (["--help"], HELP_LIMIT),
         (["status"], STATUS_LIMIT),
-        (["__names"], STATUS_LIMIT),
-        (["list", "--json"], STATUS_LIMIT),
+        pytest.param(["__names"], STATUS_LIMIT, marks=pytest.mark.thorough),
+        pytest.param(["list", "--json"], STATUS_LIMIT, marks=pytest.mark.thorough),
         (["add", "a", "--harness", "custom", "--dry-run", "--", "sleep", "1"], EDIT_LIMIT),
     ],
     ids=str,

@@ -12,6 +12,7 @@ from agentd.model.states import AgentState
 from agentd.model.status import AgentCounts, ConfigStatus, RecordingHealth
 from tests.cli.support import HEALTH, SANDBOX, Client, MemorySource, TmuxServer
 from tests.cli.support import RUNNING as ASKING
+from tests.support.thorough import everyday
 
 RUNNING = replace(ASKING, activity="unknown", activity_source="process", activity_text=None)
 FAILED = replace(
@@ -274,6 +275,7 @@ def test_watch_follows_changes_in_place_and_ends_on_interrupt_with_status_0(
     assert "no agents" in screen, "what was last seen stays"
 
 
+@pytest.mark.thorough
 def test_watch_fits_itself_to_a_terminal_that_changes_its_size(
     client: Client, source: MemorySource, operator_tmux: TmuxServer
 ) -> None:
@@ -285,6 +287,7 @@ def test_watch_fits_itself_to_a_terminal_that_changes_its_size(
     assert "more lines" not in screen
 
 
+@pytest.mark.thorough
 def test_watch_survives_a_daemon_that_goes_away(client: Client, operator_tmux: TmuxServer) -> None:
     operator_tmux.session("s", client.shell_words("status", "--watch"))
     operator_tmux.wait_for_text("s", "reviewer-0")
@@ -314,7 +317,10 @@ def test_a_reader_that_stops_reading_ends_it_without_a_word(client: Client, sour
 HEAVY = {"aiohttp", "asyncio", "pydantic", "libtmux", "rich", "tomlkit", "structlog", "http.client", "watchfiles"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["status"], ["list"], ["status", "reviewer-0"], ["plan"]])
+@pytest.mark.parametrize(
+    "arguments",
+    everyday([["status"], ["plan"]], [["--help"], ["status"], ["list"], ["status", "reviewer-0"], ["plan"]]),
+)
 def test_reading_the_api_imports_nothing_heavy(client: Client, arguments: list[str]) -> None:
     # Start-up time is nearly all imports: 45 ms here, 200 ms and more with any of these.
     done = client(*arguments, PYTHONPROFILEIMPORTTIME="1")

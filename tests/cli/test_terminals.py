@@ -78,6 +78,7 @@ def test_screen_is_what_the_terminal_shows_now(client: Client, agents_tmux: Tmux
     assert without_daemon.document == {**expected, "name": "rev"}
 
 
+@pytest.mark.thorough
 def test_screen_keeps_colours_on_a_terminal(
     client: Client, agents_tmux: TmuxServer, operator_tmux: TmuxServer, open_agent: Open
 ) -> None:
@@ -151,6 +152,7 @@ def test_attach_works_from_a_pane_of_the_agents_own_server(
     agents_tmux.wait_for_text("op", "[status 0]")
 
 
+@pytest.mark.thorough
 def test_an_unknown_terminal_is_attached_as_one_that_everybody_knows(
     client: Client, operator_tmux: TmuxServer, open_agent: Open
 ) -> None:

@@ -102,6 +102,7 @@ async def test_the_table_follows_the_agents(client: Client, source: MemorySource
         assert names(pilot) == ["a-working", "idle", "z-asking"]
 
 
+@pytest.mark.thorough
 async def test_the_selected_agent_stays_selected_and_says_what_it_asks(client: Client, source: MemorySource) -> None:
     source.statuses = [WORKING, ASKING]
     app = Top(Api(client.api_socket), settings_of(client))
@@ -158,6 +159,7 @@ async def test_the_selected_agents_last_answer_is_shown(
         await shown(pilot, lambda: not app.query_one("#answer").display)
 
 
+@pytest.mark.thorough
 async def test_words_filter_while_they_are_typed_and_escape_shows_all(client: Client, source: MemorySource) -> None:
     source.statuses = list(ALL)
     async with Top(Api(client.api_socket), settings_of(client)).run_test(size=(120, 40)) as pilot:
@@ -200,6 +202,7 @@ async def test_the_table_goes_on_while_a_dialog_is_open(client: Client, source: 
         await shown(pilot, lambda: not isinstance(app.screen, Prompt))
 
 
+@pytest.mark.thorough
 async def test_300_agents_are_drawn_without_lag(client: Client, source: MemorySource) -> None:
     many = [replace(RUNNING, name=f"agent-{number:03}", activity=Activity.WORKING) for number in range(300)]
     source.statuses = list[AgentStatus](many)

@@ -67,6 +67,7 @@ def test_an_agent_that_has_just_been_started_is_waited_for(talk: Client, daemon:
     assert (done.status, done.out, done.err) == (0, "I hear: are you there?\n", "")
 
 
+@pytest.mark.thorough
 def test_why_an_agent_takes_no_messages_is_told_in_the_daemons_words(talk: Client, daemon: Daemon) -> None:
     (daemon.bin / "claude").write_text("#!/bin/sh\nexec sleep 600\n")
     once = {"name": "once", "harness": "claude-code", "prompt": "do it", "workdir": str(daemon.workdir)}
@@ -106,6 +107,7 @@ def test_a_message_waits_until_it_is_the_users_move(
     assert [command.communicate(timeout=30)[0] for command in started] == ["I hear: slow one\n", "I hear: the next\n"]
 
 
+@pytest.mark.thorough
 def test_a_message_to_a_busy_agent_is_queued_by_agentd(talk: Client, daemon: Daemon) -> None:
     assert talk("send", "a", "slow one").out == "8 characters to a: recorded\n"
     assert talk("send", "a", "the next").out == "8 characters to a: queued\n"
@@ -114,6 +116,7 @@ def test_a_message_to_a_busy_agent_is_queued_by_agentd(talk: Client, daemon: Dae
     wait_for(lambda: talk("last", "a").out == "I hear: the next\n", 30, what="it was delivered")
 
 
+@pytest.mark.thorough
 def test_a_draft_holds_a_message_back_until_the_time_is_over(talk: Client, daemon: Daemon) -> None:
     assert talk("send", "a", "half a thought", "--no-enter").status == 0
     held = talk("send", "a", "hello", "--timeout", "300ms")
@@ -126,6 +129,7 @@ def test_a_draft_holds_a_message_back_until_the_time_is_over(talk: Client, daemo
     assert talk("last", "a").status == 1, "no turn has begun"
 
 
+@pytest.mark.thorough
 def test_a_turn_that_failed_is_a_failure(talk: Client) -> None:
     done = talk("ask", "a", "fail please", *LIMIT)
     assert done.status == 1
@@ -138,6 +142,7 @@ def test_send_says_that_it_is_recorded(talk: Client) -> None:
     assert talk("send", "a", "hello").out == "5 characters to a: recorded\n"
 
 
+@pytest.mark.thorough
 def test_an_agent_that_does_not_tell_of_its_turns_is_said_to(talk: Client) -> None:
     done = talk("ask", "mute", "hello", "--timeout", "300ms")
     assert done.status == 1
@@ -154,6 +159,7 @@ def test_the_last_answer_of_a_run_that_ended_is_in_the_events(talk: Client) -> N
     assert (ended.status, "a is not running, it is disabled" in ended.err) == (1, True)
 
 
+@pytest.mark.thorough
 def test_usage_says_nothing_that_no_program_told(talk: Client) -> None:
     assert talk("ask", "a", "hello", *LIMIT).status == 0
     rows = talk("usage", "--agents").rows
@@ -181,6 +187,7 @@ def test_usage_says_nothing_that_no_program_told(talk: Client) -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_status_shows_whoever_needs_somebody_first(
     talk: Client, daemon: Daemon, started: list[subprocess.Popen[str]]
 ) -> None:
@@ -196,6 +203,7 @@ def test_status_shows_whoever_needs_somebody_first(
     wait_for(lambda: started[0].poll() is not None)
 
 
+@pytest.mark.thorough
 def test_the_mailbox_says_what_became_of_each_message(talk: Client, daemon: Daemon) -> None:
     assert talk("send", "a", "--id", "m1", "slow one").out == "8 characters to a: recorded\n"
     assert talk("send", "A", "--id", "m2", "and then\nthat").out == "13 characters to a: queued\n"
@@ -260,6 +268,7 @@ def test_usage_is_of_the_providers_and_of_the_agents(talk: Client) -> None:
         assert talk("usage", *both).status == 2
 
 
+@pytest.mark.thorough
 def test_an_error_of_talking_is_an_object_with_the_next_command(talk: Client, daemon: Daemon) -> None:
     def refused(*call: str) -> object:
         done = talk(*call, "--json")

@@ -101,6 +101,7 @@ def test_only_what_nobody_uses_is_cleaned(client: Client, daemon: Daemon, repo: 
     assert (trees / "alice").exists()
 
 
+@pytest.mark.thorough
 def test_what_is_in_use_must_be_known_to_clean(client: Client, daemon: Daemon) -> None:
     daemon.write_jcard("[agent]\nharness = 5\n")
     done = client("worktrees", "clean")
@@ -117,6 +118,7 @@ def test_what_is_in_use_must_be_known_to_clean(client: Client, daemon: Daemon) -
     daemon.start()
 
 
+@pytest.mark.thorough
 def test_a_diff_is_a_patch_that_git_applies(client: Client, daemon: Daemon, repo: Path) -> None:
     tree = daemon.data / "worktrees" / "alice"
     (tree / "a.txt").write_text("one\n2\n")
@@ -237,6 +239,7 @@ def test_in_a_git_hook_of_another_repository_the_right_ones_are_looked_at(client
     assert git(tree, "status", "--porcelain") == "?? later.txt"
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not ROOT, reason="only root can run agents as another user")
 def test_root_looks_into_another_users_worktree_as_that_user(daemon: Daemon) -> None:
     account = pwd.getpwnam(OTHER)
@@ -280,6 +283,7 @@ def test_root_looks_into_another_users_worktree_as_that_user(daemon: Daemon) -> 
     assert mine == set()
 
 
+@pytest.mark.thorough
 def test_the_doctor_names_worktrees_that_no_agent_has_and_empty_submodules(
     client: Client, daemon: Daemon, repo: Path
 ) -> None:

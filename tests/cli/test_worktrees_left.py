@@ -56,7 +56,7 @@ def test_a_worktree_that_stays_is_told(client: Client, world: World, call: tuple
     [
         ("1", "helper-0, helper-1, helper-2"),
         pytest.param("2", "helper-2", marks=pytest.mark.thorough),
-        ("4", None),
+        pytest.param("4", None, marks=pytest.mark.thorough),
     ],
 )
 def test_scaling_says_which_worktrees_stay(client: Client, replicas: str, left: str | None) -> None:
@@ -107,6 +107,7 @@ def test_a_plan_and_the_log_of_an_edit_by_hand_say_it_too(daemon: Daemon) -> Non
     )
 
 
+@pytest.mark.thorough
 def test_empty_submodules_are_told(client: Client, world: World) -> None:
     library = make_repository(world.folder / "lib $x")
     git(world.repo, "-c", "protocol.file.allow=always", "submodule", "add", "-q", library, "vendor/lib")

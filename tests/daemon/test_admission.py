@@ -42,6 +42,7 @@ def client_of(daemon: Daemon) -> Client:
     return Client(daemon.folder, daemon.places)
 
 
+@pytest.mark.thorough
 def test_no_more_run_than_may_and_the_next_one_follows(daemon: Daemon) -> None:
     """By priority, then in the order of the file; over another daemon, an exit, a removal and an edit."""
     one, two, three = stay("one"), stay("two"), stay("three", priority=5)

@@ -54,7 +54,7 @@ def until(agent: AgentJson) -> float:
     return datetime.fromisoformat(agent["next_restart_at"]).timestamp()
 
 
-@pytest.mark.parametrize("end", ["kill", "keep"])
+@pytest.mark.parametrize("end", everyday(["kill"], ["kill", "keep"]))
 def test_everything_is_as_it_was(daemon: Daemon, end: str) -> None:
     folder = daemon.folder
     agents = [
@@ -225,6 +225,7 @@ def test_without_a_usable_jcard_the_agents_run_on_and_the_next_good_one_decides(
     assert pids(daemon)["a"] == before["a"]
 
 
+@pytest.mark.thorough
 def test_a_deadline_or_a_back_off_that_passed_during_the_absence_has_passed(daemon: Daemon) -> None:
     start(
         daemon,
@@ -402,6 +403,7 @@ def test_killed_again_and_again_nothing_changes(daemon: Daemon) -> None:
     assert daemon.agents()["b"]["deadline"] == deadline
 
 
+@pytest.mark.thorough
 def test_a_session_renamed_during_the_absence_is_still_the_agents(daemon: Daemon) -> None:
     start(daemon, stay("a"))
     before = running(daemon, "a")
@@ -416,6 +418,7 @@ def assert_one_session(daemon: Daemon, names: Sequence[str]) -> None:
     daemon.wait_for(lambda: sorted(set(daemon.sessions()) - {"_agentd"}) == sorted(names))
 
 
+@pytest.mark.thorough
 def test_an_agent_that_changed_its_session_meanwhile_has_one(daemon: Daemon) -> None:
     start(daemon, stay("a"))
     before = running(daemon, "a")

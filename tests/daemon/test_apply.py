@@ -90,6 +90,7 @@ def test_an_edit_waits_until_nobody_uses_the_agent_and_keeps_its_conversation(da
     assert kinds(daemon).count("change_held") == kinds(daemon).count("change_applied") == 1
 
 
+@pytest.mark.thorough
 def test_an_edit_waits_for_agentctl_apply_over_a_restart_of_agentd(daemon: Daemon, client: Client) -> None:
     fields = stay("a", replicas=2, apply="ask")
     start(daemon, fields)

@@ -7,6 +7,8 @@ import os
 import pwd
 from typing import cast
 
+import pytest
+
 from tests.cli.support import Client
 from tests.daemon.test_messages import Listener, started
 from tests.support.agents import jcard
@@ -98,6 +100,7 @@ def test_rules_decide_and_it_is_known_who_did(daemon: Daemon) -> None:
     assert daemon.agents()["a"]["restarts"] == 0
 
 
+@pytest.mark.thorough
 def test_the_rules_of_a_drop_in_are_for_its_own_agents(daemon: Daemon) -> None:
     agent, other = Listener(daemon), Listener(daemon, "b")
     folder = daemon.jcard.with_suffix(".d")

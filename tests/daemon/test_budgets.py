@@ -77,6 +77,7 @@ def breach(daemon: Daemon, kind: str = "budget_breached") -> tuple[object, Mappi
     return found["reason"], data
 
 
+@pytest.mark.thorough
 def test_no_turn_begins_beyond_a_number_of_turns_until_the_number_is_raised(daemon: Daemon, client: Client) -> None:
     declare(daemon, {"turns": 2})
     start(daemon)
@@ -167,6 +168,7 @@ def test_what_was_used_is_kept_over_a_kill_of_agentd(daemon: Daemon, client: Cli
     assert breach(daemon)[0] == "5 of 5 US dollars in this run are used"
 
 
+@pytest.mark.thorough
 def test_the_next_message_waits_for_what_the_turn_before_cost(daemon: Daemon, client: Client) -> None:
     declare(daemon, {"usd": "1"})
     start(daemon)
@@ -210,6 +212,7 @@ def test_what_a_worker_costs_counts_to_whoever_spawned_it_and_holds_up_both(daem
     assert taken(daemon, "w") == ["cost 3", "cost 0.5"]
 
 
+@pytest.mark.thorough
 def test_nobody_is_launched_whose_day_is_used_up_until_there_is_budget(daemon: Daemon, client: Client) -> None:
     declare(daemon, {"day": "1"}, restart="always")
     start(daemon)

@@ -70,6 +70,7 @@ def test_the_example_in_python_is_asked_and_answered(daemon: Daemon, client: Cli
     assert row[:4] == ["a", "3", str(len("hello" + "again" + "which colour?")), "15"]
 
 
+@pytest.mark.thorough
 def test_an_agent_between_two_turns_is_not_interrupted_which_would_end_it(daemon: Daemon, client: Client) -> None:
     start(daemon, sys.executable, "-S", "-X", "utf8", str(EXAMPLES / "agent.py"))
     daemon.wait_for(lambda: activity(daemon) == "idle", what="it is ready")

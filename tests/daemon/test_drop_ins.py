@@ -93,6 +93,7 @@ def test_every_file_declares_agents(daemon: Daemon) -> None:
     assert all(file["loaded_at"] and file["digest"] for file in files)
 
 
+@pytest.mark.thorough
 def test_another_folder_can_be_named(daemon: Daemon) -> None:
     daemon.drop_ins = daemon.folder / "elsewhere"
     begin(daemon, {"b.toml": text_of(stay("b"))}, flags=(NEVER, f"--config-dir={daemon.drop_ins}"))
@@ -128,6 +129,7 @@ def test_drop_ins_that_come_change_and_go_touch_no_other_agent(daemon: Daemon) -
     told(daemon, "drop_in_removed", daemon.drop_ins / "b.toml")
 
 
+@pytest.mark.thorough
 def test_a_change_is_acted_on_within_300_ms(daemon: Daemon) -> None:
     begin(daemon, {"x.toml": text_of(stay("x"))})
     running(daemon, "x")
@@ -185,6 +187,7 @@ def test_a_clash_is_an_error_of_the_later_file(daemon: Daemon, second: dict[str,
     running(daemon, str(second["name"]), "other")
 
 
+@pytest.mark.thorough
 def test_an_agent_moves_to_another_file_without_a_restart(daemon: Daemon) -> None:
     """The workdir is given: else a relative one would be another."""
     begin(daemon, {"b.toml": text_of(stay("x", workdir=str(daemon.workdir)))})
@@ -259,6 +262,7 @@ def test_a_folder_that_is_missing_or_unreadable_changes_nothing(
     daemon.wait_gone("b")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 def test_an_unmounted_folder_changes_nothing(daemon: Daemon) -> None:
     def mounted(*words: str) -> None:
@@ -300,6 +304,7 @@ def test_a_half_written_or_empty_file_stops_nothing(daemon: Daemon) -> None:
     assert {name: pids(daemon)[name] for name in before} == before
 
 
+@pytest.mark.thorough
 def test_a_removal_that_does_not_stand_stops_nothing(daemon: Daemon) -> None:
     """As of an editor that removes the file before it writes it again."""
     begin(daemon, {"b.toml": text_of(stay("b"))})
@@ -314,6 +319,7 @@ def test_a_removal_that_does_not_stand_stops_nothing(daemon: Daemon) -> None:
     assert "stopping" not in [kind for kind, _ in events(daemon, "stopping")]
 
 
+@pytest.mark.thorough
 def test_a_file_that_is_always_written_holds_up_no_other(daemon: Daemon) -> None:
     begin(daemon, {"b.toml": text_of(stay("b"))})
     running(daemon, "b")
@@ -345,6 +351,7 @@ class TestLease:
         running(daemon, "b")
         assert {name: pids(daemon)[name] for name in before} == before
 
+    @pytest.mark.thorough
     def test_a_renewed_drop_in_counts(self, daemon: Daemon) -> None:
         begin(daemon, {"b.toml": text_of(stay("b"), lease="3s")})
         before = running(daemon, "b")
@@ -477,6 +484,7 @@ class TestAcrossARestart:
         daemon.wait_gone("b")
 
 
+@pytest.mark.thorough
 def test_a_symlinked_drop_in_is_followed_where_it_leads(daemon: Daemon) -> None:
     real = daemon.folder / "real"
     real.mkdir()
@@ -520,6 +528,7 @@ def test_the_plan_and_the_events_name_the_file(daemon: Daemon) -> None:
     told(daemon, "removed", Path(path))
 
 
+@pytest.mark.thorough
 def test_metrics_say_that_a_drop_in_is_invalid(daemon: Daemon) -> None:
     begin(daemon, {})
     assert "agentd_config_valid 1" in daemon.request("GET", "/metrics").body.decode()
@@ -528,6 +537,7 @@ def test_metrics_say_that_a_drop_in_is_invalid(daemon: Daemon) -> None:
     assert "agentd_config_valid 0" in daemon.request("GET", "/metrics").body.decode()
 
 
+@pytest.mark.thorough
 def test_a_secret_still_reaches_agents_of_drop_ins(daemon: Daemon) -> None:
     daemon.write_secret("TOKEN", "t0ken")
     begin(daemon, {"b.toml": text_of(script("b", 'echo "$TOKEN" >out; exec sleep 600', workdir=str(daemon.workdir)))})

@@ -111,6 +111,7 @@ def test_an_agents_life_is_told_in_order(daemon: Daemon) -> None:
     assert b"[secret]" in everything
 
 
+@pytest.mark.thorough
 def test_what_an_operator_does_to_tmux_and_what_is_killed_is_told(daemon: Daemon) -> None:
     ready = daemon.folder / "ready"
     options = ("--ignore=INT,TERM", "--forever", "--ready", ready)

@@ -69,6 +69,7 @@ def test_only_agents_that_need_a_path_which_hangs_are_concerned(daemon: Daemon, 
     assert daemon.stop() == 0
 
 
+@pytest.mark.thorough
 def test_what_a_mount_hides_while_it_hangs_stays_in_force(daemon: Daemon) -> None:
     daemon.write_secret("KEY", "value")
     start(daemon, stay("good"), flags=[SOON])
@@ -117,6 +118,7 @@ def test_a_start_on_a_state_directory_that_hangs_says_so(daemon: Daemon) -> None
         assert f"{daemon.state} does not answer" in daemon.log_text()
 
 
+@pytest.mark.thorough
 def test_a_folder_of_drop_ins_that_hangs_changes_nothing_until_it_answers(daemon: Daemon) -> None:
     path = daemon.write_drop_in("x.toml", jcard(stay("x")))
     start(daemon, stay("good"), flags=[SOON])

@@ -100,6 +100,7 @@ def test_the_others_are_not_concerned(failing: Daemon) -> None:
     assert failing.health()["state"] == "running"
 
 
+@pytest.mark.thorough
 def test_a_launch_that_never_began_uses_up_no_restart(daemon: Daemon) -> None:
     gone = {"workdir": "/no/such/folder", "restart_delay": "1ms", "restart_delay_max": "5ms"}
     start(
@@ -144,6 +145,7 @@ def test_an_agent_recovers_when_what_it_missed_is_there(daemon: Daemon) -> None:
         assert daemon.agents()[name]["error"] is None
 
 
+@pytest.mark.thorough
 def test_without_restarts_it_is_launched_when_what_it_missed_is_there(daemon: Daemon) -> None:
     slow = {"restart": "on-failure", "max_restarts": 1, "restart_delay": "1h", "restart_delay_max": "1h"}
     repo = daemon.folder / "repo"
@@ -171,6 +173,7 @@ def test_without_restarts_it_is_launched_when_what_it_missed_is_there(daemon: Da
     assert daemon.agents()["ran"]["state"] == "failed"
 
 
+@pytest.mark.thorough
 def test_an_agent_whose_launch_failed_is_launched_when_its_definition_is_mended(daemon: Daemon) -> None:
     start(daemon, stay("a", command=["no-such-program"]), stay("b"))
     daemon.wait_state("a", "failed")
@@ -180,6 +183,7 @@ def test_an_agent_whose_launch_failed_is_launched_when_its_definition_is_mended(
     assert pids(daemon)["b"] == before["b"]
 
 
+@pytest.mark.thorough
 def test_a_prompt_that_only_just_fits_arrives(daemon: Daemon) -> None:
     prompt = "ä" * 50 * KIB + "\n$(x) `y` 'z' \" \\ \t-- end"
     start(daemon, bad("a", "--record", daemon.folder / "record", "--", prompt=prompt))
@@ -239,6 +243,7 @@ def _leave_room(filler: Path, pages: int) -> None:
     assert os.statvfs(filler).f_bavail == pages
 
 
+@pytest.mark.thorough
 def test_a_launch_on_a_full_disk_runs_or_says_why_however_far_it_comes(daemon: Daemon, small_runtime: Path) -> None:
     filler = small_runtime / "filler"
     start(daemon, stay("first"), flags=["--interval", "100ms"])

@@ -207,6 +207,7 @@ def test_a_turn_that_ended_while_agentd_was_away_is_settled(agent: Listener) -> 
     agent.wait("m2", "ended")
 
 
+@pytest.mark.thorough
 def test_an_agent_that_ends_in_a_turn_loses_it_and_keeps_the_others(daemon: Daemon) -> None:
     agent = started(daemon, Listener(daemon, restart="on-failure", max_restarts=1))
     agent.send("m1", "die")
@@ -217,6 +218,7 @@ def test_an_agent_that_ends_in_a_turn_loses_it_and_keeps_the_others(daemon: Daem
     assert agent.heard() == ["die", "hello"]
 
 
+@pytest.mark.thorough
 def test_messages_to_an_agent_that_is_not_declared_any_more_fail(daemon: Daemon) -> None:
     agent, other = Listener(daemon), Listener(daemon, "b")
     started(daemon, agent, other)

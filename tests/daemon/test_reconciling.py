@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.daemon.support import (
     another_run,
@@ -121,6 +122,7 @@ def test_a_change_of_policy_applies_to_the_running_agent_without_touching_it(dae
     assert len(runs(daemon.folder, "a")) == 3
 
 
+@pytest.mark.thorough
 def test_a_timeout_given_to_a_running_agent_counts_from_its_start(daemon: Daemon) -> None:
     start(daemon, stay("a"), stay("b"))
     first = running(daemon, "a", "b")
@@ -134,6 +136,7 @@ def test_a_timeout_given_to_a_running_agent_counts_from_its_start(daemon: Daemon
     assert pids(daemon)["a"] == first["a"]
 
 
+@pytest.mark.thorough
 def test_a_shorter_delay_ends_a_back_off_that_is_over_by_it(daemon: Daemon) -> None:
     agent = counting("a", daemon.folder, "exit 1", restart="always", restart_delay="1h", restart_delay_max="1h")
     start(daemon, agent)
@@ -159,6 +162,7 @@ def test_an_ended_agent_stays_ended_until_it_changes_or_is_restarted_by_hand(dae
     daemon.wait_state("failed", "failed")
 
 
+@pytest.mark.thorough
 def test_a_prompt_file_is_read_anew_and_restarts_only_its_agents(daemon: Daemon) -> None:
     prompts = daemon.folder / "prompts"
     prompts.mkdir()
@@ -193,6 +197,7 @@ def replace(path: Path, text: str) -> None:
     part.rename(path)
 
 
+@pytest.mark.thorough
 def test_a_prompt_file_that_goes_does_not_stop_what_runs(daemon: Daemon) -> None:
     prompt = daemon.folder / "prompt"
     prompt.write_text("600")
@@ -240,6 +245,7 @@ def test_a_secret_restarts_only_the_agents_that_receive_it(daemon: Daemon) -> No
     assert pids(daemon)["only-one"] == third["only-one"]
 
 
+@pytest.mark.thorough
 def test_moving_a_session_name_from_one_agent_to_another_moves_it(daemon: Daemon) -> None:
     start(daemon, stay("a", session="s"), stay("b", session="t"))
     first = running(daemon, "a", "b")
@@ -288,6 +294,7 @@ def test_one_invalid_agent_holds_back_the_whole_file(daemon: Daemon) -> None:
     assert pids(daemon) == first
 
 
+@pytest.mark.thorough
 def test_a_last_good_agent_is_still_restarted_while_the_jcard_is_invalid(daemon: Daemon) -> None:
     start(daemon, counting("a", daemon.folder, "sleep 0.1; exit 1", restart="always", restart_delay_max="20ms"))
     daemon.write_jcard("garbage")
@@ -320,6 +327,7 @@ def test_a_jcard_without_agents_stops_them(daemon: Daemon) -> None:
     assert daemon.health()["agents"] == {"total": 0, "running": 0, "failed": 0}
 
 
+@pytest.mark.thorough
 def test_a_jcard_written_in_pieces_stops_nobody_on_the_way(daemon: Daemon) -> None:
     names = [f"a{number}" for number in range(6)]
     agents = [stay(name) for name in names]
@@ -336,6 +344,7 @@ def test_a_jcard_written_in_pieces_stops_nobody_on_the_way(daemon: Daemon) -> No
     assert pids(daemon).items() >= first.items()
 
 
+@pytest.mark.thorough
 def test_launches_go_on_one_at_a_time_if_told_so(daemon: Daemon) -> None:
     names = [f"a{number}" for number in range(8)]
     broken = stay("a9", command=["no-such-program"], restart="always", restart_delay="10ms", restart_delay_max="10ms")
@@ -343,6 +352,7 @@ def test_launches_go_on_one_at_a_time_if_told_so(daemon: Daemon) -> None:
     running(daemon, *names)
 
 
+@pytest.mark.thorough
 def test_a_burst_of_changes_ends_with_the_last(daemon: Daemon) -> None:
     start(daemon, stay("a"), stay("b"))
     first = running(daemon, "a", "b")

@@ -53,6 +53,7 @@ def test_it_is_started_at_its_times_and_waits_between_them(daemon: Daemon) -> No
     assert f"{LEAP}-02-29 00:00 CET" in client("status").out
 
 
+@pytest.mark.thorough
 def test_what_is_declared_later_waits_at_once(daemon: Daemon) -> None:
     # Before the next resync.
     daemon.write_jcard(jcard())
@@ -98,6 +99,7 @@ def test_a_run_survives_agentd_and_is_not_made_again(daemon: Daemon) -> None:
     assert daemon.agents()["a"]["pid"] == pid
 
 
+@pytest.mark.thorough
 def test_what_was_missed_is_caught_up_if_it_is_not_too_late(daemon: Daemon) -> None:
     yearly = "0 0 1 1 *"
     agents = [runs(name, ["true"], yearly, catch_up=late, **ZONE) for name, late in (("late", "9000h"), ("off", "1m"))]

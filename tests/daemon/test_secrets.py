@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from agentd.daemon.stable_reader import SETTLE_STOP
 from tests.daemon.support import (
@@ -75,6 +76,7 @@ def test_a_secret_that_an_agent_names_and_that_is_missing_is_a_warning(daemon: D
     assert "NOT_THERE" in str(daemon.health()["config"]["warnings"])
 
 
+@pytest.mark.thorough
 def test_a_missing_folder_is_no_secrets(daemon: Daemon) -> None:
     daemon.secrets.rmdir()
     start(daemon, stay("a"))
@@ -117,6 +119,7 @@ def test_what_is_no_secret_is_skipped_with_a_warning_that_names_the_file_alone(d
     assert VALUE not in str(environment)
 
 
+@pytest.mark.thorough
 def test_secrets_that_arrive_close_to_one_another_cause_one_launch(daemon: Daemon) -> None:
     start(daemon, counting("a", daemon.folder, "exec sleep 600"))
     pid = running(daemon, "a")["a"]
@@ -274,6 +277,7 @@ def test_launch_scripts_are_for_the_agent_user_alone_and_go_when_read(daemon: Da
     daemon.wait_for(lambda: not holding(daemon.runtime, VALUE), what="the scripts are gone")
 
 
+@pytest.mark.thorough
 def test_scripts_that_a_killed_daemon_left_are_removed(daemon: Daemon) -> None:
     daemon.write_secret("TOKEN", VALUE)
     start(daemon, stay("a"))

@@ -28,6 +28,7 @@ from tests.daemon.support import (
 )
 from tests.support.daemon import Daemon
 from tests.support.processes import wait_until_gone
+from tests.support.thorough import everyday
 
 HISTORY = 50_000
 
@@ -161,6 +162,7 @@ def test_after_the_end_there_is_a_shell_in_the_agents_workdir_and_environment(da
     assert daemon.sessions().count("a") == 1
 
 
+@pytest.mark.thorough
 def test_leaving_the_shell_of_an_ended_agent_ends_only_the_session(daemon: Daemon) -> None:
     agent = counting("a", daemon.folder, "exit 3", **own_home(daemon))
     start(daemon, agent, flags=["--interval=200ms"])
@@ -174,6 +176,7 @@ def test_leaving_the_shell_of_an_ended_agent_ends_only_the_session(daemon: Daemo
     daemon.wait_for(lambda: "exit status 3" in daemon.tmux("capture-pane", "-p", "-t", "=a:0", check=False))
 
 
+@pytest.mark.thorough
 def test_a_terminal_that_the_agent_left_in_a_mess_is_usable_again(daemon: Daemon) -> None:
     mess = r"printf '\033[?1049h\033[?1003h\033[?25l'; stty raw -echo; exit 1"
     start(daemon, script("a", mess, **own_home(daemon)))
@@ -202,7 +205,7 @@ def test_a_foreign_session_with_an_agents_name_fails_that_agent_alone(daemon: Da
     assert "taken" in daemon.sessions()
 
 
-@pytest.mark.parametrize("restart", ["no", "always"])
+@pytest.mark.parametrize("restart", everyday(["always"], ["no", "always"]))
 def test_an_agent_gets_its_session_once_the_foreign_one_is_gone(daemon: Daemon, restart: str) -> None:
     start(daemon, stay("first"), flags=["--interval=200ms"])
     daemon.tmux("new-session", "-d", "-s", "taken", "sleep 601")
@@ -216,6 +219,7 @@ def test_an_agent_gets_its_session_once_the_foreign_one_is_gone(daemon: Daemon, 
     assert agent["restarts"] == 0
 
 
+@pytest.mark.thorough
 def test_names_that_begin_alike_are_not_mistaken(daemon: Daemon) -> None:
     start(daemon, stay("abc-two"), stay("abc"), stay("ABCD"))
     before = running(daemon, "abc-two", "abc", "ABCD")
@@ -251,6 +255,7 @@ def test_what_an_operator_opens_is_never_touched(daemon: Daemon) -> None:
     assert foreign() == opened
 
 
+@pytest.mark.thorough
 def test_an_operators_own_settings_do_not_reach_this_server(daemon: Daemon) -> None:
     (daemon.home / ".tmux.conf").write_text("set -g base-index 1\nset -g pane-base-index 1\nset -g history-limit 10\n")
     start(daemon, script("a", "seq 1 500; exec sleep 600", env={"HOME": str(daemon.home)}))
@@ -265,7 +270,7 @@ def window_sizes(daemon: Daemon) -> dict[str, tuple[str, str]]:
     return {name: (size, mode) for name, size, mode in map(str.split, shown.splitlines())}
 
 
-@pytest.mark.parametrize("way", ["detached", "killed", "gone elsewhere"])
+@pytest.mark.parametrize("way", everyday(["killed"], ["detached", "killed", "gone elsewhere"]))
 def test_a_small_window_that_left_leaves_no_small_window_behind(daemon: Daemon, way: str) -> None:
     start(daemon, stay("a"))
     running(daemon, "a")
@@ -286,6 +291,7 @@ def test_a_small_window_that_left_leaves_no_small_window_behind(daemon: Daemon, 
             terminal.close()
 
 
+@pytest.mark.thorough
 def test_of_two_who_are_attached_the_one_who_stays_keeps_the_size(daemon: Daemon) -> None:
     start(daemon, stay("a"))
     running(daemon, "a")
@@ -300,6 +306,7 @@ def test_of_two_who_are_attached_the_one_who_stays_keeps_the_size(daemon: Daemon
     daemon.wait_for(lambda: window_sizes(daemon)["a"] == ("200x50", "latest"))
 
 
+@pytest.mark.thorough
 def test_who_left_while_there_was_no_daemon_leaves_no_size_either_and_operators_windows_stay(daemon: Daemon) -> None:
     start(daemon, stay("a"), stay("by-hand"))
     running(daemon, "a", "by-hand")
@@ -314,7 +321,7 @@ def test_who_left_while_there_was_no_daemon_leaves_no_size_either_and_operators_
     assert window_sizes(daemon)["by-hand"] == ("90x20", "manual")
 
 
-@pytest.mark.parametrize("attached_at_the_restart", [False, True])
+@pytest.mark.parametrize("attached_at_the_restart", everyday([True], [False, True]))
 def test_the_next_runs_have_the_default_size_whoever_was_attached(
     daemon: Daemon, attached_at_the_restart: bool
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.daemon.support import bad, declare, pids, running, start, stay
 from tests.support.daemon import Daemon
 from tests.support.processes import alive, wait_until_gone
+from tests.support.thorough import everyday
 from tests.support.waiting import wait_for, wait_for_file
 
 DEAF = ("--ignore", "INT,TERM,HUP", "--grandchildren", 2, "--forever")
@@ -24,7 +25,7 @@ def nothing_left(daemon: Daemon) -> None:
     assert list(daemon.runtime.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", everyday([signal.SIGTERM], [signal.SIGTERM, signal.SIGINT]))
 def test_a_signal_ends_everything_with_status_0(daemon: Daemon, number: int) -> None:
     ready = daemon.folder / "ready"
     start(
@@ -141,6 +142,7 @@ def test_a_daemon_told_to_end_while_it_launches_ends_cleanly(daemon_factory: Cal
         nothing_left(daemon)
 
 
+@pytest.mark.thorough
 def test_a_daemon_whose_tmux_server_died_still_ends_cleanly(daemon: Daemon) -> None:
     start(daemon, stay("a"), bad("deaf", *DEAF, grace_period="300ms"))
     running(daemon, "a", "deaf")
@@ -149,6 +151,7 @@ def test_a_daemon_whose_tmux_server_died_still_ends_cleanly(daemon: Daemon) -> N
     nothing_left(daemon)
 
 
+@pytest.mark.thorough
 def test_a_stopped_daemon_starts_its_agents_anew(daemon: Daemon) -> None:
     start(daemon, stay("a"))
     before = running(daemon, "a")

@@ -72,6 +72,7 @@ def test_a_model_that_never_answers_is_told_and_shown(daemon: Daemon, client: Cl
     assert kinds(daemon).count("stalled") == 1
 
 
+@pytest.mark.thorough
 def test_its_turn_is_interrupted_and_it_takes_the_next_message(daemon: Daemon, client: Client) -> None:
     # Enough to heed the interrupt in, or it would be restarted.
     start(daemon, client, "model", {"model": "3s", "action": ["interrupt", "restart"]})

@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.daemon.support import (
     RUN_ID,
     another_run,
@@ -109,6 +111,7 @@ def test_an_obedient_agents_hidden_children_do_not_survive_it(daemon: Daemon) ->
     wait_until_gone(map(int, lines(grandchildren)))
 
 
+@pytest.mark.thorough
 def test_what_hides_from_a_look_at_environments_or_is_started_by_the_stop_is_ended_too(daemon: Daemon) -> None:
     pid_file, late = daemon.folder / "pid", daemon.folder / "late"
     hides = f"env -i setsid sh -c 'echo $$ >{pid_file}; exec sleep 601' & while :; do sleep 0.05; done"
@@ -166,6 +169,7 @@ def test_stopping_one_agent_does_not_delay_another(daemon: Daemon) -> None:
     assert daemon.stop() == 0
 
 
+@pytest.mark.thorough
 def test_an_agent_declared_again_during_its_stop_comes_back_once_it_has_ended(daemon: Daemon) -> None:
     ready, lock, count = (daemon.folder / name for name in ("ready", "lock", "back.runs"))
     options = ("--ignore=INT", "--only-one", lock, "--runs", count, "--ready", ready, "--forever")
@@ -182,6 +186,7 @@ def test_an_agent_declared_again_during_its_stop_comes_back_once_it_has_ended(da
     assert not Path(f"{lock}.overlap").exists()
 
 
+@pytest.mark.thorough
 def test_a_change_taken_back_during_the_stop_leaves_one_run(daemon: Daemon) -> None:
     ready, lock = daemon.folder / "ready", daemon.folder / "lock"
     agent = bad("a", "--ignore=INT", "--only-one", lock, "--ready", ready, "--forever", grace_period="1s")
@@ -196,6 +201,7 @@ def test_a_change_taken_back_during_the_stop_leaves_one_run(daemon: Daemon) -> N
     assert not Path(f"{lock}.overlap").exists()
 
 
+@pytest.mark.thorough
 def test_a_stop_reaches_an_agent_that_an_operator_left_in_an_odd_state(daemon: Daemon) -> None:
     agents = [
         stay("copy-mode", grace_period=LONG),
@@ -229,6 +235,7 @@ def test_an_agent_in_back_off_is_removed_at_once(daemon: Daemon) -> None:
     assert "a" not in daemon.sessions()
 
 
+@pytest.mark.thorough
 def test_what_was_started_in_the_shell_of_an_ended_agent_goes_with_it(daemon: Daemon, short_folder: Path) -> None:
     start(daemon, stay("a", command=["true"], **own_home(daemon)))
     daemon.wait_state("a", "exited")

@@ -15,6 +15,7 @@ import pytest
 from tests.daemon.support import another_run, bad, counting, declare, lines, pids, running, runs, settled, start, stay
 from tests.support.daemon import Daemon
 from tests.support.processes import alive, children_named, wait_until_gone
+from tests.support.thorough import everyday
 from tests.support.waiting import wait_for_file
 
 SOON = "--interval=500ms"
@@ -68,7 +69,7 @@ def slow_tmux(daemon: Daemon) -> Path:
     return tmux
 
 
-@pytest.mark.parametrize("command", [["sleep", "600"], ["true"]], ids=["stays", "ends at once"])
+@pytest.mark.parametrize("command", everyday([["true"]], [["sleep", "600"], ["true"]]), ids=["stays", "ends at once"])
 def test_an_agent_is_shown_to_run_with_its_pane_even_if_tmux_answers_late(daemon: Daemon, command: list[str]) -> None:
     """Whoever waits for it to run sends to it next, and needs the pane."""
     tmux = slow_tmux(daemon)
@@ -100,6 +101,7 @@ def test_an_agent_whose_pane_is_opened_during_a_look_at_all_panes_is_left_alone(
     assert running(daemon, *daemon.agents())
 
 
+@pytest.mark.thorough
 def test_an_agent_whose_pane_is_given_another_program_says_so(daemon: Daemon) -> None:
     late = {"restart": "always", "restart_delay": "1h", "restart_delay_max": "1h"}
     start(daemon, stay("ends"), stay("waits", **late), stay("closed"))
@@ -143,6 +145,7 @@ def test_a_renamed_session_gets_its_name_back_and_the_agent_is_left_alone(daemon
     assert not {"a", "mine"} & set(daemon.sessions())
 
 
+@pytest.mark.thorough
 def test_a_renamed_session_whose_name_was_taken_is_still_the_agents(daemon: Daemon) -> None:
     start(daemon, stay("a"), flags=[SOON])
     before = running(daemon, "a")
@@ -157,6 +160,7 @@ def test_a_renamed_session_whose_name_was_taken_is_still_the_agents(daemon: Daem
     assert "mine" not in daemon.sessions()
 
 
+@pytest.mark.thorough
 def test_a_moved_pane_is_still_the_agents(daemon: Daemon) -> None:
     start(daemon, stay("a"), stay("b"), flags=[SOON])
     before = running(daemon, "a", "b")
@@ -258,6 +262,7 @@ def test_the_daemon_connects_anew_when_its_client_is_killed(daemon: Daemon) -> N
         assert pids(daemon)["a"] == before["a"]
 
 
+@pytest.mark.thorough
 def test_a_client_that_is_suspended_holds_things_up_but_loses_nothing(daemon: Daemon) -> None:
     start(daemon, stay("a"), stay("b", restart="always", restart_delay="10ms"))
     before = running(daemon, "a", "b")
@@ -274,6 +279,7 @@ def test_a_client_that_is_suspended_holds_things_up_but_loses_nothing(daemon: Da
     assert pids(daemon)["a"] == before["a"]
 
 
+@pytest.mark.thorough
 def test_a_suspended_tmux_server_holds_things_up_but_loses_nothing(daemon: Daemon) -> None:
     start(daemon, stay("a"))
     before = running(daemon, "a")
@@ -290,6 +296,7 @@ def test_a_suspended_tmux_server_holds_things_up_but_loses_nothing(daemon: Daemo
     assert pids(daemon)["a"] == before["a"]
 
 
+@pytest.mark.thorough
 def test_operators_who_close_the_daemons_own_session_do_no_harm(daemon: Daemon) -> None:
     start(daemon, stay("a"), stay("b", restart="always"))
     before = running(daemon, "a", "b")

@@ -153,6 +153,7 @@ def test_nothing_is_lost_while_agentd_is_dead(daemon: Daemon) -> None:
     assert (found["run"], found["gaps"]) == (1, [])
 
 
+@pytest.mark.thorough
 def test_a_run_whose_session_went_while_agentd_was_dead_is_completed(daemon: Daemon) -> None:
     start(daemon, script("a", "echo one; exec sleep 600"), stay("silent"))
     running(daemon, "a", "silent")
@@ -208,6 +209,7 @@ def test_a_writer_that_is_killed_is_said_and_replaced(daemon: Daemon) -> None:
     assert running(daemon, "a")["a"] == pid
 
 
+@pytest.mark.thorough
 def test_a_writer_that_is_late_costs_the_next_run_nothing(daemon: Daemon) -> None:
     text = 'echo begin; while read -r line; do [ "$line" = end ] && exit; echo "got $line"; done'
     start(daemon, script("a", text, restart="always", restart_delay="10ms"), flags=[QUICK])
@@ -224,6 +226,7 @@ def test_a_writer_that_is_late_costs_the_next_run_nothing(daemon: Daemon) -> Non
     assert account(daemon, "a", 2)["gaps"] == []
 
 
+@pytest.mark.thorough
 def test_transcripts_can_be_turned_off_and_on_again(daemon: Daemon) -> None:
     start(daemon, stay("a"), flags=["--transcripts=off", "--on-shutdown=keep"])
     pid = running(daemon, "a")["a"]
@@ -328,6 +331,7 @@ def test_a_full_disk_stops_recording_and_nothing_else(daemon: Daemon, small_disk
     assert completed(daemon, "a")["bytes"] == len(output(daemon, "a"))
 
 
+@pytest.mark.thorough
 @root
 def test_a_read_only_disk_stops_no_agent(daemon: Daemon, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
@@ -425,6 +429,7 @@ def test_what_the_agents_user_puts_into_its_output_makes_root_read_and_remove_no
     assert (precious / "file").read_text() == "precious"
 
 
+@pytest.mark.thorough
 @root
 def test_a_folder_that_keeps_the_agents_user_out_is_said(as_other: Daemon) -> None:
     closed = as_other.folder / "closed"

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from tests.cli.support import Client
 from tests.daemon.test_schedules import told
 from tests.support.agents import jcard
@@ -73,6 +75,7 @@ def test_a_file_that_appears_is_run_once_and_what_was_there_is_not(daemon: Daemo
     assert got.read_text().splitlines()[2:] == [f'read "{folder}/later.csv"']
 
 
+@pytest.mark.thorough
 def test_what_comes_during_a_run_waits_over_a_sigkill_of_agentd(daemon: Daemon) -> None:
     folder, got = inbox(daemon), daemon.folder / "got"
     daemon.write_jcard(jcard(noting(got, "exec sleep 600")) + trigger(folder / "*.csv"))

@@ -18,6 +18,7 @@ import pytest
 from tests.daemon.support import stay
 from tests.support.agents import jcard
 from tests.support.daemon import SOCKET_PATH_LIMIT, AgentJson, Daemon
+from tests.support.thorough import everyday
 
 CLAUDE = Path(__file__).parents[1] / "support" / "scripted_claude.py"
 SESSION = "219381a0-29ba-416c-9f0d-1d723565e43a"
@@ -160,6 +161,7 @@ def test_a_turn_with_a_permission_that_is_answered_from_outside(daemon: Daemon) 
     daemon.wait_for(lambda: "activity" in kinds(daemon), what="and what it does")
 
 
+@pytest.mark.thorough
 def test_the_command_line_of_an_agent_that_stays_is_added_to_and_no_other(daemon: Daemon) -> None:
     agents = [
         Claude(daemon, "stays", args=["--verbose"]),
@@ -185,6 +187,7 @@ def test_the_command_line_of_an_agent_that_stays_is_added_to_and_no_other(daemon
     assert daemon.agents()["off"]["activity"] == "unknown"
 
 
+@pytest.mark.thorough
 def test_what_the_terminal_decided_releases_the_hook(daemon: Daemon) -> None:
     claude = started(daemon)
     claude.wait_activity("idle")
@@ -303,6 +306,7 @@ def test_a_body_that_is_too_long_costs_its_content_only(daemon: Daemon) -> None:
     claude.wait_activity("idle")
 
 
+@pytest.mark.thorough
 def test_a_later_daemon_goes_on_watching(daemon: Daemon) -> None:
     claude = Claude(daemon)
     daemon.write_jcard(jcard(claude.table))
@@ -409,6 +413,7 @@ def test_a_conversation_goes_on_in_the_next_run_and_over_agentds_own_end(daemon:
     assert "--session-id" not in argv
 
 
+@pytest.mark.thorough
 def test_a_conversation_that_cannot_be_gone_on_with_is_begun_anew(daemon: Daemon) -> None:
     claude = resuming(daemon)
     claude.hook_done("UserPromptSubmit", prompt_id="p1", prompt="go")
@@ -418,6 +423,7 @@ def test_a_conversation_that_cannot_be_gone_on_with_is_begun_anew(daemon: Daemon
     assert "conversation_not_resumed" in daemon.log_text()
 
 
+@pytest.mark.thorough
 def test_a_run_that_is_killed_before_it_was_talked_to_leaves_its_conversation(daemon: Daemon) -> None:
     # Its prompt stands in the conversation.
     claude = resuming(daemon, prompt="begin", mode="interactive", resume=True)
@@ -430,7 +436,9 @@ def test_a_run_that_is_killed_before_it_was_talked_to_leaves_its_conversation(da
         assert "begin" not in argv
 
 
-@pytest.mark.parametrize("fields", [{"resume": False}, {"prompt": "begin", "mode": "interactive"}])
+@pytest.mark.parametrize(
+    "fields", everyday([{"resume": False}], [{"resume": False}, {"prompt": "begin", "mode": "interactive"}])
+)
 def test_others_begin_anew(daemon: Daemon, fields: dict[str, object]) -> None:
     claude = resuming(daemon, **fields)
     claude.hook_done("UserPromptSubmit", prompt_id="p1", prompt="go")

@@ -104,6 +104,7 @@ def test_without_a_reset_it_says_what_is_done_instead(daemon: Daemon, client: Cl
     assert limit["reason"] == "its program does not say when the limit resets: it tries again after 30m"
 
 
+@pytest.mark.thorough
 def test_stop_stops_it_with_the_reason(daemon: Daemon, client: Client) -> None:
     declare(daemon, "stop", restart="always")
     daemon.start()

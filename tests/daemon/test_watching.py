@@ -133,6 +133,7 @@ def test_a_jcard_mounted_from_a_config_map_is_seen(daemon: Daemon) -> None:
         running(daemon, f"a{number}")
 
 
+@pytest.mark.thorough
 def test_a_jcard_behind_a_link_is_seen_where_it_really_is(daemon: Daemon) -> None:
     real = daemon.folder / "real"
     real.mkdir()
@@ -163,6 +164,7 @@ def test_a_jcard_whose_folder_comes_later_is_seen(daemon: Daemon) -> None:
     running(daemon, "c")
 
 
+@pytest.mark.thorough
 def test_secrets_mounted_as_kubernetes_does_are_seen(daemon: Daemon) -> None:
     def version(number: int, **values: str) -> str:
         folder = daemon.secrets / f"..{number}"
@@ -212,6 +214,7 @@ def test_a_prompt_file_beside_the_jcard_is_seen(daemon: Daemon) -> None:
     another_run(daemon, "a", first["a"])
 
 
+@pytest.mark.thorough
 def test_folders_made_one_by_one_on_the_way_to_the_jcard_are_seen(daemon: Daemon) -> None:
     folders = [daemon.folder / "x", daemon.folder / "x/y", daemon.folder / "x/y/z"]
     daemon.jcard = folders[-1] / "jcard.toml"
@@ -225,6 +228,7 @@ def test_folders_made_one_by_one_on_the_way_to_the_jcard_are_seen(daemon: Daemon
     running(daemon, "a")
 
 
+@pytest.mark.thorough
 def test_a_prompt_file_in_a_folder_of_its_own_is_seen_from_its_first_mention(daemon: Daemon) -> None:
     prompts = daemon.folder / "far" / "away"
     start(daemon, stay("z"), flags=[NEVER])
@@ -302,6 +306,7 @@ def test_watching_other_folders_needs_no_second_inotify_instance(sparse: Daemon)
     assert "files_not_watched" not in sparse.log_text()
 
 
+@pytest.mark.thorough
 def test_a_folder_whose_name_is_no_text_costs_only_the_watching(daemon: Daemon) -> None:
     folder = Path(os.fsdecode(os.fsencode(daemon.folder) + b"/x\xff"))
     folder.mkdir()
@@ -327,6 +332,7 @@ def test_a_folder_whose_name_is_no_text_does_not_end_the_watching_of_others(daem
     running(daemon, "b")
 
 
+@pytest.mark.thorough
 def test_what_else_happens_in_the_folder_is_no_change(daemon: Daemon) -> None:
     start(daemon, stay("a"), flags=[NEVER])
     first = running(daemon, "a")

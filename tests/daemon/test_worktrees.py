@@ -66,6 +66,7 @@ def test_each_replica_works_in_its_own_worktree_on_its_own_branch_over_restarts(
     assert (daemon.agents()["a-0"]["worktree"] or {})["branch"] == "agentd/a-0"
 
 
+@pytest.mark.thorough
 def test_another_branch_is_another_launch_and_leaves_unfinished_work_aside(daemon: Daemon, repo: Path) -> None:
     assert repo.exists()
     start(daemon, own("a"), own("other"))
@@ -79,6 +80,7 @@ def test_another_branch_is_another_launch_and_leaves_unfinished_work_aside(daemo
     assert pids(daemon)["other"] == before["other"]
 
 
+@pytest.mark.thorough
 def test_a_worktree_that_holds_no_work_goes_with_its_branch_when_another_is_declared(
     daemon: Daemon, repo: Path
 ) -> None:
@@ -133,6 +135,7 @@ def test_a_read_only_agent_has_a_write_protected_checkout_and_the_harness_in_its
     assert (tree / "later.txt").exists()
 
 
+@pytest.mark.thorough
 def test_an_agent_that_is_removed_while_git_works_waits_for_nobody(daemon: Daemon, repo: Path) -> None:
     """A filter that never ends stands in for a very large repository."""
     git(repo, "config", "filter.slow.smudge", f"touch {daemon.folder}/filtering; exec sleep 600")
@@ -154,6 +157,7 @@ def test_an_agent_that_is_removed_while_git_works_waits_for_nobody(daemon: Daemo
     assert (daemon.data / "worktrees" / "slow" / "x.big").read_text() == "x\n"
 
 
+@pytest.mark.thorough
 def test_a_daemon_killed_while_git_works_leaves_nothing_that_the_next_cannot_use(daemon: Daemon, repo: Path) -> None:
     git(repo, "config", "filter.slow.smudge", f"touch {daemon.folder}/filtering; exec sleep 600")
     (repo / ".gitattributes").write_text("*.big filter=slow\n")
@@ -219,6 +223,7 @@ def owners(folder: Path) -> set[int]:
     return {path.lstat().st_uid for path in [folder, *folder.rglob("*")]}
 
 
+@pytest.mark.thorough
 def test_for_another_user_everything_is_made_as_that_user(as_other: Daemon) -> None:
     account = pwd.getpwnam(OTHER)
     theirs, roots = make_repository(as_other.workdir / "theirs"), make_repository(as_other.folder / "roots")

@@ -101,6 +101,7 @@ def test_a_lease_is_of_the_real_path_and_has_one_winner(world: World) -> None:
     assert refused.value.code is Code.INVALID_ARGUMENT
 
 
+@pytest.mark.thorough
 def test_a_lease_ends_with_its_owner(world: World) -> None:
     worker, repo = world.spawn("hold it").id, str(world.repo)
     held = world.run(lambda pool: acquire_lease(pool, "a.txt", "write", repo=repo), AGENTD_AGENT=worker)

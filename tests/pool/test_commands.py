@@ -161,6 +161,7 @@ def test_a_lease_conflict_exits_with_1(typed: Typed) -> None:
     typed("lease acquire a.txt --mode read --repo . --owner bob")
 
 
+@pytest.mark.thorough
 def test_a_provider_that_cannot_be_spawned_is_not_usable(typed: Typed) -> None:
     gone = '[[pool.providers]]\nid = "gone"\nharness = "custom"\ncommand = ["/nowhere/gone"]\n'
     typed.world.daemon.write_jcard(jcard_of('denied_providers = ["shell"]', gone))

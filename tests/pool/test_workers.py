@@ -87,6 +87,7 @@ def test_the_exit_is_exact_and_the_output_readable_after_the_end(world: World) -
     assert refused.value.code is Code.NOT_RUNNING
 
 
+@pytest.mark.thorough
 def test_a_word_on_the_screen_is_no_failure(world: World) -> None:
     worker = world.spawn("say exception and FAILED and error:").id
     assert world.observe(worker).event == "completed"
@@ -96,7 +97,7 @@ def test_a_word_on_the_screen_is_no_failure(world: World) -> None:
     ("failure", "event"),
     [
         pytest.param("other", "error", marks=pytest.mark.thorough),
-        ("auth_error", "error"),
+        pytest.param("auth_error", "error", marks=pytest.mark.thorough),
         ("usage_limit", "usage_limit"),
     ],
 )
@@ -134,6 +135,7 @@ def test_the_patch_has_commits_staged_unstaged_untracked_and_binary(world: World
     assert again.exit == Exit(0, None, None)
 
 
+@pytest.mark.thorough
 def test_what_was_changed_beside_the_allowed_paths_is_told(world: World, tmp_path: Path) -> None:
     (world.repo / "src").mkdir()
     request = SpawnRequest(
@@ -217,6 +219,7 @@ def test_a_summary_is_short_whatever_was_said(world: World) -> None:
     assert (seen.answer or "").startswith("You said: \N{SNOWMAN}")
 
 
+@pytest.mark.thorough
 def test_what_workers_did_is_summed_up(world: World) -> None:
     worker = world.spawn("count me").id
     world.observe(worker)

@@ -84,6 +84,7 @@ def test_a_program_of_a_package_is_an_agents_own_program(sandboxed: Sandboxed) -
     assert "from Nix" in sandboxed.daemon.screen("a", history=True)
 
 
+@pytest.mark.thorough
 def test_a_command_in_its_sandbox_finds_them_too(sandboxed: Sandboxed) -> None:
     scripted(sandboxed)
     daemon = sandboxed.daemon
