@@ -13,23 +13,30 @@ from tests.faults.points import POINTS
 from tests.faults.worktree_points import WORKTREE_POINTS
 
 
-def _layers() -> list[str]:
-    """The folders from the top floor to the ground; of those in brackets, which may be missing, what is there."""
+def _floors() -> dict[str, int]:
+    """Every folder, with the number of its layer from the top."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (layers,) = (contract["layers"] for contract in contracts if contract.get("containers") == ["agentd"])
-    folders = [folder for layer in layers for folder in layer.split(" | ")]
-    there = [each for each in folders if each.isidentifier() or (ROOT / "agentd" / each.strip("()")).is_dir()]
-    return [each.strip("()") for each in there]
+    return {folder: floor for floor, layer in enumerate(layers) for folder in layer.split(" | ")}
 
 
 def test_contributing_lists_every_folder_from_the_top_floor_to_the_ground() -> None:
     rows = re.findall(r"^\| [a-z]* ?\| (`agentd/.*?`) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
-    assert re.findall(r"`agentd/(\w+)`", " ".join(rows)) == _layers()
+    assert re.findall(r"`agentd/(\w+)`", " ".join(rows)) == list(_floors())
 
 
 def test_every_folder_has_its_floor() -> None:
     folders = {path.parent.name for path in (ROOT / "agentd").glob("*/__init__.py")}
-    assert folders == set(_layers())
+    assert folders == set(_floors())
+
+
+def test_the_picture_of_the_house_shows_every_folder_on_its_floor() -> None:
+    page = (ROOT / "docs/explanation/how-it-works.md").read_text()
+    picture = page.split("## The house\n", 1)[1].split("Every arrow", 1)[0]
+    floors = _floors()
+    shown = list(dict.fromkeys(word for word in re.findall(r"[a-z]+", picture) if word in floors))
+    assert sorted(shown) == sorted(floors)
+    assert [floors[folder] for folder in shown] == sorted(floors.values()), "in the order of the layers"
 
 
 def test_every_test_that_a_page_names_is_there() -> None:
