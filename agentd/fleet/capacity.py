@@ -81,7 +81,7 @@ class Room:
         self._change(demand, group, 1)
 
     def give_back(self, demand: Demand, group: str | None) -> None:
-        """Count it no more."""
+        """Stop counting it."""
         self._change(demand, group, -1)
 
     def _change(self, demand: Demand, group: str | None, sign: int) -> None:
@@ -110,7 +110,7 @@ def lacking(room: Room, demand: Demand) -> str:
 
 
 def shown(demand: Demand) -> str:
-    """Write what an agent takes, or a host has: ``4 slots, 2 cpus, 8GiB``."""
+    """Format what an agent takes or a host has: ``4 slots, 2 cpus, 8GiB``."""
     parts = [f"{demand.slots} slots"]
     if demand.cpus:
         parts.append(f"{demand.cpus / _PARTS:g} cpus")

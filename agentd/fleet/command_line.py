@@ -97,7 +97,7 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Be a host of a fleet until a signal; give the exit status.
+    """Run a host of a fleet until a signal; return the exit status.
 
     Raises
     ------

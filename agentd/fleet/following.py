@@ -59,7 +59,7 @@ class Position:
         return cls(since, {host: int(seq) for host, seq in pairs.items()})
 
     def after(self, host: str, seq: int) -> Position:
-        """Give the one after an event of a host."""
+        """Return the position after an event of a host."""
         return Position(self.since, {**self.seen, host: seq})
 
     def start(self, host: str) -> dict[str, str]:

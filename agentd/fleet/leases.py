@@ -44,7 +44,7 @@ class LeaseTerms:
 
     @property
     def lost_after(self) -> float:
-        """How long a host is silent until it counts as lost: whatever it has stays its own until `ended_by`."""
+        """How long a host may be silent before it counts as lost; it keeps what it has until `ended_by`."""
         return max(4 * self.beat, self.window)
 
     def renews(self, asked: float, now: float) -> bool:

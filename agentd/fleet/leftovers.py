@@ -92,7 +92,7 @@ def _session(pid: int) -> int | None:
 
 
 def end_left(folder: Path) -> int:
-    """End what is left of a node of Ray that has this folder; returns how many processes that were.
+    """End what is left of the Ray node with this folder; return how many processes there were.
 
     Raises
     ------

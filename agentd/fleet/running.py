@@ -85,7 +85,7 @@ class Running:
     """Why the agentd-fleet before this one gave up."""
 
     def run(self) -> int:
-        """Be a host until then, or until Ray or the Node ends; gives the exit status."""
+        """Run a host until then, or until Ray or the Node ends; return the exit status."""
         if not self.beside:
             try:
                 ended = take_over(self.node.folder)

@@ -48,7 +48,7 @@ async def serve(app: web.Application, bound: socket.socket) -> AsyncIterator[Lis
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's connection, for which a client that has gone is nothing to log."""
+    """aiohttp's connection, which does not log clients that have gone."""
 
     __slots__ = ()
 

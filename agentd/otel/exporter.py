@@ -58,7 +58,7 @@ class Sending(Protocol):
         ...
 
     def outcomes(self) -> dict[tuple[str, ...], float]:
-        """How many have had which outcome."""
+        """How many had each outcome."""
         ...
 
     def close(self) -> None:
@@ -178,7 +178,7 @@ class Exporter:
             self._sending.records((record,))
 
     def outcomes(self) -> Family:
-        """What became of what was told, for /metrics."""
+        """What became of what was sent, for /metrics."""
         return Family(TELEMETRY, {} if self._sending is None else self._sending.outcomes())
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from agentd.otel.values import Value, attributes_of, text_in
 
 
 class Severity(IntEnum):
-    """As OTLP numbers them."""
+    """Severities with the numbers of OTLP."""
 
     INFO = 9
     WARN = 13

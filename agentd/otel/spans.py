@@ -109,7 +109,7 @@ def step(tracing: Tracing, event: Event, at: float, facts: AgentFacts | None) ->
 
 
 def settle(tracing: Tracing, at: float, most: int | None = None) -> tuple[Tracing, tuple[Span, ...]]:
-    """End the turns that have waited long enough for what they used; with an infinite time, all that have ended.
+    """Close the turns that have waited long enough for their usage; with an infinite time, all that have ended.
 
     Parameters
     ----------

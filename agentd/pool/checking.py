@@ -61,7 +61,7 @@ def check_request(around: Around, provider: PoolProvider, request: SpawnRequest)
 def _check_task(task: str) -> None:
     size = len(task.encode("utf-8", "surrogateescape"))
     if not task.strip():
-        raise _refused("task", "expected what the worker is to do, found nothing")
+        raise _refused("task", "expected a task for the worker, found nothing")
     if "\0" in task:
         raise _refused("task", "it contains a NUL character, which no program argument can; remove it")
     if size > _LONGEST_TASK:

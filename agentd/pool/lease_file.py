@@ -109,5 +109,5 @@ class LeaseFile:
 
 
 def real(path: Path) -> str:
-    """Give the one name of a path, whether or not there is anything at it."""
+    """Resolve a path to its one real name, whether or not it exists."""
     return os.path.realpath(path)

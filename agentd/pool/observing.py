@@ -116,7 +116,7 @@ async def _found(pool: Pool, found: _Happened, detail: Detail, newest: int) -> O
 
 
 async def _nothing(pool: Pool, wait: _Wait, cursor: str | None, detail: Detail) -> Observation:
-    """Say that the time was over; of one worker, how it is doing."""
+    """Report that the time is up, and how the worker is doing if there is only one."""
     newest = str(wait.newest) if cursor is None else cursor
     look = wait.last[0] if len(wait.last) == 1 else None
     lines = None
@@ -163,7 +163,7 @@ class _Wait:
             await asyncio.wait([following])
 
     async def _follow(self, news: asyncio.Queue[None]) -> None:
-        """Tell of each event of the workers."""
+        """Report each event of the workers."""
         query = [("follow", "1"), *(("agent", name) for name in self.names)]
         while True:
             try:

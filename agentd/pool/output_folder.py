@@ -111,4 +111,6 @@ def _filled(parent: int, folder: Path) -> Iterator[OutputFolder]:
         raise
     if (made.st_dev, made.st_ino) != (named.st_dev, named.st_ino):
         # The owner of the folder around it can do that.
-        raise OutputError(f"{folder} is not what was written: somebody else changes {folder.parent}; use --output")
+        raise OutputError(
+            f"{folder} is not the folder that was written: somebody else is changing {folder.parent}; use --output"
+        )

@@ -204,7 +204,7 @@ async def _check_policies(pool: Pool, around: Around, provider: PoolProvider, is
 
 
 def alive(around: Around, known: dict[str, Status]) -> int:
-    """Count the workers whose programs have not ended, those that agentd has not seen yet among them."""
+    """Count the workers that have not ended, including those that agentd has not seen yet."""
     declared = [name for name in around.workers if name not in known or not known[name].ended]
     leaving = [each for each in known.values() if each.name.lower() not in around.workers and _is_leaving(each)]
     return len(declared) + len(leaving)

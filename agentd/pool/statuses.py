@@ -108,7 +108,7 @@ async def worker_status(pool: Pool, worker: str) -> Status:
 
 
 def unknown_worker(worker: str) -> PoolError:
-    """Say that there is no such worker."""
+    """Build the error for a worker that does not exist."""
     return PoolError(Code.NOT_FOUND, f"there is no worker {quote(worker)}", "agentctl workers", worker=worker)
 
 
@@ -153,7 +153,7 @@ def fields(value: Json) -> Mapping[str, Json]:
 
 
 def whole(value: Json) -> int | None:
-    """Give a whole number; ``None`` for anything else."""
+    """Return a whole number, or ``None`` for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -26,7 +26,7 @@ _MOST: Final = 64 << 20
 async def transcript(
     pool: Pool, worker: str, offset: int | None = None, limit: int = 200, tail_lines: int | None = None
 ) -> TranscriptPage:
-    """Read lines that a worker printed, as a person would read them, of its last run.
+    """Read lines that a worker printed in its last run, as a person would see them.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ async def transcript(
 
 
 async def last_lines(pool: Pool, worker: str, count: int) -> list[str]:
-    """Give the last lines that a worker printed; none if nothing of it is kept."""
+    """Return the last lines that a worker printed; none if nothing of it is kept."""
     try:
         _, lines = await _lines(pool, worker)
     except PoolError as error:

@@ -163,7 +163,7 @@ def test_a_folder_that_somebody_puts_in_the_place_of_what_was_written_is_told(tm
             part.rename(tmp_path / "taken")
             part.mkdir()
 
-    with pytest.raises(OutputError, match="is not what was written"):
+    with pytest.raises(OutputError, match="is not the folder that was written"):
         write()
 
 

@@ -71,7 +71,7 @@ class Conversations:
         return stored.session
 
     async def fork(self, caller: Caller, run_id: str) -> Session:
-        """Make a session whose conversation goes on from the end of a run; the run's own stays as it is.
+        """Create a session that continues the conversation of a run from its end; the run's own is unchanged.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class Conversations:
     async def send(
         self, caller: Caller, session_id: str, text: str, from_run_id: str | None = None, once: Once | None = None
     ) -> Sent:
-        """Take a message from a run in another session, as its parent's, its child's or a user's; it makes a run."""
+        """Take a message from a run in another session, sent as its parent, child or user, and create a run of it."""
         check_text("text", text)
 
         async def work(writer: Writer) -> Sent:

@@ -56,7 +56,7 @@ class Happenings:
 
 
 class Answers:
-    """What requests with an idempotency key were answered."""
+    """The answers given to requests with an idempotency key."""
 
     def __init__(self, core: Core) -> None:
         self._core = core

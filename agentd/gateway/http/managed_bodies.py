@@ -183,7 +183,7 @@ class ConfirmationBody(KeyedBody):
 
 
 class OwnerQuery(Query):
-    """Whose agents."""
+    """The owner whose agents are meant."""
 
     username: _User | None = None
     """Default: whose the token is."""

@@ -54,7 +54,7 @@ class ManagedAgents(RootModel[list[ManagedAgent]]):
 
 
 class DeletedAgent(Shape):
-    """What became of it."""
+    """The result of deleting an agent."""
 
     message: str
     agent: str

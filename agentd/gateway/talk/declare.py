@@ -121,7 +121,7 @@ class Declarations:
         self._looks.close()
 
     def path(self, owner: str | None, name: str) -> Path:
-        """Give the place of a drop-in."""
+        """Return the path of a drop-in."""
         folder = owner if owner is not None and _FOLDER.fullmatch(owner) else DEFAULT_FOLDER
         return self._folder / folder / f"{name}{SUFFIX}"
 

@@ -24,7 +24,7 @@ class TreeError(Exception):
 
 
 class Trees:
-    """Writes and removes them, one after the other."""
+    """Writes and removes trees, one at a time."""
 
     def __init__(self) -> None:
         self._worker = Worker("trees")

@@ -61,7 +61,7 @@ class Counts:
             self.reasons.forget()
 
     def outcomes(self) -> dict[tuple[str, ...], float]:
-        """How many have had which outcome, for /metrics."""
+        """How many had each outcome, for /metrics."""
         signal = self.signal.value
         return {
             (signal, "sent"): self.sent,

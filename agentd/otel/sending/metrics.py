@@ -85,7 +85,7 @@ def _attributes(family: Family, labels: Labels) -> dict[str, str]:
 
 
 def _named(name: str) -> tuple[str, str]:
-    """The name without what Prometheus has in it, and the unit."""
+    """The name without the suffixes of Prometheus, and the unit."""
     if "." in name:
         return name, "s" if name.endswith("duration") else "{token}"
     name = name.removesuffix("_total")

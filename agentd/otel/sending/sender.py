@@ -75,7 +75,7 @@ class Sender:
                 self._spans.on_end(self._readable(span))
 
     def records(self, records: Sequence[Record]) -> None:
-        """Send log records; at once, and never raising."""
+        """Send log records at once; never raises."""
         if self._logs is not None:
             for record in records:
                 self._counts[Signal.LOGS].offered()

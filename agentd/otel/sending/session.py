@@ -14,7 +14,7 @@ _REDIRECTS: Final = range(300, 400)
 
 
 def session_with(headers: Mapping[str, str]) -> requests.Session:
-    """Give a session whose requests have these headers, in lower case, and OTLP's own.
+    """Return a session that sends these headers, in lower case, and OTLP's own.
 
     The exporters add what ``OTEL_EXPORTER_OTLP_HEADERS`` says, which is for another program and may be a token for
     another collector; requests would add what ``.netrc`` says, and go by proxies of the environment.

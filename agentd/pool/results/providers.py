@@ -90,7 +90,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class ProviderUsage:
-    """What is known of a provider's account; null is not known."""
+    """What is known of a provider's account; null means unknown."""
 
     provider: str
     usable: bool

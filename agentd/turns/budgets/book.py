@@ -276,7 +276,7 @@ class Budgets:
         return breaches(known.name, known.budget, self._account(name).on(self._today()), in_turn=in_turn)
 
     def _tell(self, known: DeclaredAgent, found: tuple[Breach, ...]) -> None:
-        """Tell once of each bound that is used up."""
+        """Report once each bound that is used up."""
         name, account = known.name.lower(), self._account(known.name.lower())
         for breach in found:
             if breach.bound.value in account.breached:

@@ -67,7 +67,7 @@ class SessionReader:
         self.news()
 
     def follow(self, *, wanted: bool) -> None:
-        """Be told of its changes, while they matter."""
+        """Watch it for changes while they matter."""
         if self._watch is not None and not (wanted and self._path is not None):
             self.ground.changes.forget(self._watch)
             self._watch = None

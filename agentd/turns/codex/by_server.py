@@ -202,7 +202,7 @@ class ServerWatch:
         return None
 
     async def recall(self, text: str, since: float) -> None:  # noqa: ARG002 (all turns since then are told)
-        """Have the server, once it is heard, tell of what began while no agentd listened."""
+        """Have the server report, once it answers, what began while no agentd listened."""
         self._reader.since = min(self._reader.since, since - CLOCKS)
 
     async def hindrance(self, *, returned: str | None) -> str | None:

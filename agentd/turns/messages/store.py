@@ -124,7 +124,7 @@ class Store:
             return [Summary(message, length) for message, length in read if message is not None]
 
     def put(self, *messages: Message) -> None:
-        """Keep messages, or changes of them, all or none."""
+        """Store messages, or changes to them, all or none."""
         with self._explained():
             try:
                 self._put(messages)

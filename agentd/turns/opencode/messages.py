@@ -54,7 +54,7 @@ def missed(
 
 
 def under_way(said: Sequence[Mapping[str, object]]) -> str | None:
-    """The message of the user whose turn is under way, of a conversation that is at work.
+    """The user's message whose turn is under way, in a conversation that is at work.
 
     ``None`` if its last turn has ended: what it is at is then no turn, but a summary of it, say.
     """
