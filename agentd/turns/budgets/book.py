@@ -246,7 +246,7 @@ class Budgets:
             return
         for name in names:
             known = self._declared.get(name)
-            if known is None:
+            if known is None or not self._is_held(name):
                 continue
             own = self._breaches(name)
             self._tell(known, own)
@@ -265,6 +265,10 @@ class Budgets:
             if use.breach is None and known.budget is None:
                 self._shown.pop(name, None)
             self._interrupt(name)
+
+    def _is_held(self, name: str) -> bool:
+        """Whether an agent has, or had, a budget to be held to: most have none."""
+        return name in self._shown or bool(self._account(name).breached) or any(self._budgets(name))
 
     def _breaches(self, name: str) -> tuple[Breach, ...]:
         known = self._declared.get(name)
