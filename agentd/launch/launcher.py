@@ -144,15 +144,16 @@ def render(script: LaunchScript, folder: Path) -> bytes:
     ValueError
         If a word contains NUL.
     """
-    stem = os.fsencode(folder / script.run_id)
+    inside = os.fsencode(folder) + b"/"
+    stem = inside + script.run_id.encode()
     exported = {name: value for name, value in script.environment.items() if name not in _OF_THE_SHELL}
     # A variable that was unset first has lost what it means to the shell (RANDOM, SECONDS, LINENO in bash).
     unset = {*_SET_BY_TMUX, *_INHERITED_FROM_SERVER, *_SET_BY_SHELLS, *exported} - _REFUSED_BY_SHELLS
     names = {
         b"PID_FILE": shell_quote(stem + b".pid"),
         b"EXIT_FILE": shell_quote(stem + b".exit"),
-        b"HINTS": shell_quote(folder / HINTS),
-        b"CLOSING": shell_quote(folder / "closing"),
+        b"HINTS": shell_quote(inside + HINTS.encode()),
+        b"CLOSING": shell_quote(inside + b"closing"),
         b"RUN": shell_quote(script.run_id),
         b"WORKDIR": shell_quote(script.workdir),
         b"AGENT": shell_quote(script.agent),
@@ -165,12 +166,11 @@ def render(script: LaunchScript, folder: Path) -> bytes:
         b"ARGV": _command(script, folder),
         b"MADE": b"" if script.wrapper is None else _made(script, script.wrapper, stem),
         b"FILES": b"" if script.open_files is None else b"ulimit -S -n %d 2>/dev/null" % script.open_files,
-        b"INSPECT": shell_quote(_INSPECT),
+        b"INSPECT": _INSPECT_QUOTED,
         b"FAILED": LAUNCH_FAILED.encode(),
         b"MARK": _END_MARK,
     }
-    # Split first and fill in after: what is filled in may itself look like a placeholder.
-    pieces = _TEMPLATE.replace(b"@REPORTED@", _HELD if script.held else _TOLD).split(b"@")
+    pieces = list(_HELD_PIECES if script.held else _PIECES)
     pieces[1::2] = [names[name] for name in pieces[1::2]]
     return b"".join(pieces)
 
@@ -242,6 +242,8 @@ if command -v bash >/dev/null 2>&1; then exec bash --norc -i; fi
 exec /bin/sh -i
 """
 )
+
+_INSPECT_QUOTED = shell_quote(_INSPECT)
 
 # What a sandbox says goes to a file, not to the terminal. The agent gets the terminal back as its standard error.
 #
@@ -316,3 +318,6 @@ status=$? up=
 @MADE@if [ -r /proc/uptime ]; then read -r up idle </proc/uptime; fi
 ended "$status${up:+ $up}" "ended with exit status $status"
 """
+
+# Split first and filled in after: what is filled in may itself look like a placeholder.
+_PIECES, _HELD_PIECES = (tuple(_TEMPLATE.replace(b"@REPORTED@", told).split(b"@")) for told in (_TOLD, _HELD))

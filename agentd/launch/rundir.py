@@ -122,7 +122,7 @@ class RuntimeDirectory:
 
     def script_path(self, run_id: str) -> str:
         """Where the launch script of a run stands."""
-        return str(self.path / (run_id + SUFFIX))
+        return f"{self.path}/{run_id}{SUFFIX}"
 
     def write_script(self, script: LaunchScript) -> str:
         """Write a launch script that only the agent user can read; return its path.
@@ -171,7 +171,7 @@ class RuntimeDirectory:
 
     def watching_paths(self, run_id: str, agent: str) -> tuple[Path, Path]:
         """Where whoever watches a run has a file of the run's and a socket, the same for all runs of an agent."""
-        return self.path / (run_id + _FILE), self.path / (agent + _SOCKET)
+        return Path(f"{self.path}/{run_id}{_FILE}"), Path(f"{self.path}/{agent}{_SOCKET}")
 
     def write_watching(self, run_id: str, memo: str, file: bytes | None) -> None:
         """Write what whoever watches a run needs: a note for a later daemon, and perhaps a file for the program.
@@ -234,7 +234,10 @@ class RuntimeDirectory:
         self._folder.remove(run_id + _PASTE)
 
     def read_memo(self, run_id: str) -> str | None:
-        """Read the note for a later daemon on how a run is watched."""
+        """Give the note on how a run is watched, of one that a former daemon launched from its file."""
+        known = self._memos.get(run_id)
+        if known is not None:
+            return known
         found = self._folder.read(run_id + _MEMO, _REPORT_LIMIT)
         if found is not None:
             self._memos[run_id] = found[0]
