@@ -92,7 +92,9 @@ def changed_parts(old: Fingerprint | None, new: Fingerprint | None) -> tuple[str
     """
     if new is None or old == new:
         return ()
-    old = dict(old or {})
+    if not old:
+        return tuple(sorted(new))
+    old = dict(old)
     for part in (LIMITS_PART, *STARTS):
         if part not in new:
             # The last limit is taken away in place; a run goes on without the schedule or trigger that started it.

@@ -238,15 +238,14 @@ def started(life: Life, run_id: str, pid: int, at: Instant) -> Step:
     if life.run.pid is not None:
         return life, ()
     run = replace(life.run, started=at.now, started_wall=at.wall, pid=pid)
-    life = replace(life, session_open=True, run=run)
     match life.state:
         case AgentState.STARTING:
-            return replace(life, state=AgentState.RUNNING, error=None), ()
+            return replace(life, session_open=True, run=run, state=AgentState.RUNNING, error=None), ()
         case AgentState.STOPPING:
             # Only now is there somebody to ask; the grace period counts from here.
             assert life.stop is not None
             steps = stop_schedule(at.now, life.stop.grace, life.stop_keys)
-            return tick(replace(life, stop=replace(life.stop, steps=steps)), at)
+            return tick(replace(life, session_open=True, run=run, stop=replace(life.stop, steps=steps)), at)
         case _:
             raise IllegalTransitionError(f"process started in state {life.state}")
 
