@@ -7,7 +7,7 @@ counts too, and of a program of which no record tells (``custom``, a run that en
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -55,9 +55,11 @@ class StallWatch:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
+        held = self._held()
         while True:
-            await asyncio.sleep(self._pause())
-            agents = [agent for agent in self._reconciler.agents.values() if _is_watched(agent)]
+            await asyncio.sleep(_pause(held))
+            held = self._held()
+            agents = [agent for agent in held if _is_watched(agent)]
             if not agents:
                 self._silences = {}
                 continue
@@ -67,12 +69,13 @@ class StallWatch:
                 # Of nobody anything is known now, so nothing is tried.
                 log.warning("progress_not_seen", reason=str(error))
 
-    def _pause(self) -> float:
-        stalls = [agent.life.policy.stall for agent in self._reconciler.agents.values()]
-        budgets = [each for stall in stalls if stall is not None for each in (stall.model, stall.tool) if each]
-        if not budgets:
-            return _IDLE
-        return max(_SOONEST, min(EVERY, min(budgets) * _SHARE))
+    def _held(self) -> Sequence[Agent]:
+        """Those that have `stall`, or with which something is tried; looked for each second, and mostly none."""
+        return [
+            agent
+            for agent in self._reconciler.agents.values()
+            if (life := agent.life).policy.stall is not None or life.stalled is not None
+        ]
 
     async def _look(self, agents: Sequence[Agent]) -> None:
         """Look once at agents."""
@@ -128,6 +131,14 @@ class StallWatch:
         if harness is None or harness.takes_command:
             return frozenset()
         return frozenset({agent.described.harness, harness.binary})
+
+
+def _pause(held: Iterable[Agent]) -> float:
+    stalls = [agent.life.policy.stall for agent in held]
+    budgets = [each for stall in stalls if stall is not None for each in (stall.model, stall.tool) if each]
+    if not budgets:
+        return _IDLE
+    return max(_SOONEST, min(EVERY, min(budgets) * _SHARE))
 
 
 def _is_watched(agent: Agent) -> bool:

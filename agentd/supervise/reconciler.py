@@ -58,7 +58,7 @@ class Reconciler:
         self._scheduled: Mapping[str, DesiredAgent] = {}
         """What is declared, as its schedules have it."""
         self._sandboxed: set[str] = set()
-        """Agents that were declared with a sandbox: each launch asks for them, and of 300 agents most have none."""
+        """Agents that were declared with a sandbox: each launch and each pass asks for them, and most have none."""
         self._unknown = UnknownSources()
         self._left_alone: list[str] = []
         self._settled: object = None
@@ -80,8 +80,11 @@ class Reconciler:
         folded = name.lower()
         return next((agent for agent in self.agents.values() if agent.name.lower() == folded), None)
 
+    def _with_sandbox(self) -> Iterable[Agent]:
+        return [self.agents[name] for name in self._sandboxed & self.agents.keys()]
+
     def _boxed(self) -> Iterable[Boxed]:
-        lives = [self.agents[name].life for name in self._sandboxed & self.agents.keys()]
+        lives = [agent.life for agent in self._with_sandbox()]
         return [
             Boxed(life.desired.spec, life.run.pid)
             for life in lives
@@ -96,7 +99,7 @@ class Reconciler:
         return [desired.spec for desired in (self._desired or {}).values()]
 
     def _served(self) -> Iterable[Running]:
-        return [served for agent in self.agents.values() if (served := agent.served) is not None]
+        return [served for agent in self._with_sandbox() if (served := agent.served) is not None]
 
     # -- adoption
 
