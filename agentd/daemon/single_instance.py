@@ -145,12 +145,18 @@ async def find_living(host: Host, instance: Instance) -> Census:
             f"(pid {pid}) on {socket_of(pid) or 'an unknown socket'}: start agentd with that as --tmux-socket, "
             f"or end them: kill {pid}"
         )
-    host.tmux.file.expect(_choose(census, socket))
+    host.tmux.file.expect(choose_server(census, socket))
     return census
 
 
-def _choose(census: Census, socket: Path) -> ProcessIdentity | None:
-    """Choose the server that is ours: the one that holds our runs, or else the one that serves the socket."""
+def choose_server(census: Census, socket: Path) -> ProcessIdentity | None:
+    """Choose the tmux server that is ours: the one that holds our runs, or else the one that serves the socket.
+
+    Raises
+    ------
+    StartError
+        If two hold runs of ours.
+    """
     servers = census.servers
     holding = [server for server in servers if _holds(server, census)]
     if len(holding) > 1:
