@@ -63,10 +63,13 @@ class Notifier:
         self._host = socket.gethostname()
         self._rules: dict[NotifyRule, _Rule] = {}
         self._secrets: Mapping[str, str] = {}
+        self._let_go: dict[NotifyRule, asyncio.Future[None]] = {}
+        """The last attempts by rules; of one that is done it does not matter."""
 
     def configure(self, rules: Sequence[NotifyRule], secrets: Mapping[str, str]) -> None:
         """Follow these rules from now on, signing with these secrets; what a rule that went had to tell is dropped."""
         self._secrets = secrets
+        self._let_go = {rule: attempt for rule, attempt in self._let_go.items() if not attempt.done()}
         before, wanted = self._rules, dict.fromkeys(rules)
         self._rules = {rule: before[rule] if rule in before else _Rule(rule, self._tell) for rule in wanted}
         for rule in before.keys() - wanted.keys():
@@ -93,7 +96,7 @@ class Notifier:
             secret = None if rule.secret is None else self._secrets.get(rule.secret)
             delivery = Delivery(rule, notice, self._user, self._environ, secret)
             try:
-                await _attempt(delivery)
+                await self._attempt(rule, delivery)
             except DeliveryError as error:
                 if pause is None or not error.again:
                     log.error("notice_not_told", notice=notice.text, reason=str(error))
@@ -102,6 +105,25 @@ class Notifier:
                 await asyncio.sleep(max(pause, error.wait))
             else:
                 return
+
+    async def _attempt(self, rule: NotifyRule, delivery: Delivery) -> None:
+        """Make an attempt in a thread; one that takes too long, or is not wanted any more, is let go."""
+        hangs = self._let_go.get(rule)
+        if hangs is not None and not hangs.done():
+            # One thread and one process for each rule may be kept by a file system that does not answer, and no more.
+            raise DeliveryError("the attempt before has not come to its end: does its program's file system answer?")
+        attempt = in_thread("notice", delivery.make)
+        # If it is let go, nobody asks what became of it.
+        attempt.add_done_callback(_look_at)
+        self._let_go[rule] = attempt
+        try:
+            await asyncio.wait([attempt], timeout=LIMIT + 1)
+            if not attempt.done():
+                raise DeliveryError(f"it took longer than {LIMIT:.0f} s")
+            del self._let_go[rule]
+            attempt.result()
+        finally:
+            delivery.cancel()
 
     async def close(self) -> None:
         """Tell what is still to be told, for a moment, and end."""
@@ -134,12 +156,6 @@ class _Rule:
                 self.waiting.task_done()
 
 
-async def _attempt(delivery: Delivery) -> None:
-    """Make an attempt in a thread; one that takes too long, or is not wanted any more, is let go."""
-    try:
-        async with asyncio.timeout(LIMIT + 1):
-            await in_thread("notice", delivery.make)
-    except TimeoutError:
-        raise DeliveryError(f"it took longer than {LIMIT:.0f} s") from None
-    finally:
-        delivery.cancel()
+def _look_at(attempt: asyncio.Future[None]) -> None:
+    if not attempt.cancelled():
+        attempt.exception()

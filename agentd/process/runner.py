@@ -170,32 +170,40 @@ class Runner:
     ) -> subprocess.Popen[bytes]:
         user = self.user
         become = {"user": user.uid, "group": user.gid, "extra_groups": user.groups} if user.switch else {}
+        if self._cancelled.is_set():
+            raise CancelledRunError(f"{argv[0]} was not started: it is no longer wanted")
+        try:
+            # All this without the lock, which `cancel` takes on the event loop: the program may be on a file system
+            # that does not answer. A look at it then keeps a thread, where its execution would keep a process.
+            found = shutil.which(argv[0], path=environment["PATH"])
+            if found is None and "/" not in argv[0]:
+                raise FileNotFoundError(ENOENT, os.strerror(ENOENT), argv[0])
+            process: subprocess.Popen[bytes] = subprocess.Popen(
+                self._limited(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                cwd="/",
+                # Filters that git starts are ended with it.
+                start_new_session=True,
+                pass_fds=[each for each in (self.kept, descriptor) if each is not None],
+                **become,  # type: ignore[call-overload]  # the same three for every overload
+            )
+        except OSError as error:
+            raise RunnerError(f"cannot run {argv[0]}: {error.strerror}; install it") from error
         with self._lock:
-            if self._cancelled.is_set():
-                raise CancelledRunError(f"{argv[0]} was not started: it is no longer wanted")
-            try:
-                self._process = subprocess.Popen(
-                    self._limited(argv, environment),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    env=environment,
-                    cwd="/",
-                    # Filters that git starts are ended with it.
-                    start_new_session=True,
-                    pass_fds=[each for each in (self.kept, descriptor) if each is not None],
-                    **become,  # type: ignore[call-overload]  # the same three for every overload
-                )
-            except OSError as error:
-                raise RunnerError(f"cannot run {argv[0]}: {error.strerror}; install it") from error
-            return self._process
+            self._process = process
+            wanted = not self._cancelled.is_set()
+        if not wanted:
+            self._end(process)
+            raise CancelledRunError(f"{argv[0]} was ended: it is no longer wanted")
+        return process
 
-    def _limited(self, argv: Sequence[str], environment: Mapping[str, str]) -> Sequence[str]:
+    def _limited(self, argv: Sequence[str]) -> Sequence[str]:
         """Lower the limit of open files by a shell, which becomes the program: this process has threads."""
         if self._open_files is None:
             return argv
-        if shutil.which(argv[0], path=environment["PATH"]) is None:
-            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), argv[0])
         return [_SHELL, "-c", _LIMIT_FILES, str(self._open_files), *argv]
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:

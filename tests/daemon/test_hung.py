@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.daemon.support import declare, running, start, stay
+from tests.daemon.support import declare, running, script, start, stay
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
 from tests.support.hung import HungMount, hung
@@ -66,6 +67,34 @@ def test_only_agents_that_need_a_path_which_hangs_are_concerned(daemon: Daemon, 
     declare(daemon, stay("good", secrets=["FINE"]), stay("late", secrets=[]), *others)
     running(daemon, "late")
     quick(daemon)
+    assert daemon.stop() == 0
+
+
+def test_a_program_to_be_told_that_hangs_holds_up_neither_the_rest_nor_the_end(
+    daemon: Daemon, mount: HungMount
+) -> None:
+    rule = {"command": [str(mount.folder / "tell")], "on": ["failed"]}
+    agents = [stay("good"), script("x", "exit 3")]
+
+    def hangs() -> bool:
+        for task in Path(f"/proc/{daemon.pid}/task").iterdir():
+            # It may end meanwhile.
+            with contextlib.suppress(OSError):
+                if (task / "stat").read_text().rpartition(")")[2].split()[0] == "D":
+                    return True
+        return False
+
+    daemon.write_jcard(jcard(*agents, notify=[rule]))
+    daemon.start()
+    daemon.wait_state("x", "failed")
+    daemon.wait_for(hangs, what="a look at the program hangs")
+    # The rule goes, and what is under way for it is not wanted any more.
+    declare(daemon, *agents, stay("second"))
+    running(daemon, "good", "second")
+    quick(daemon)
+    # Another one hangs when agentd is to end.
+    daemon.write_jcard(jcard(*agents, stay("second"), script("y", "exit 3"), notify=[{**rule, "per_minute": 7}]))
+    daemon.wait_state("y", "failed")
     assert daemon.stop() == 0
 
 
