@@ -56,7 +56,8 @@ def test_version_names_program_and_version(client: Client) -> None:
 def test_help_names_every_command(client: Client) -> None:
     text = client("--help").out
     assert "examples:" in text
-    assert re.findall(r"^    ([a-z-]+) ", text, re.MULTILINE) == list(COMMANDS)
+    shown = re.findall(r"^    ([a-z-]+) ", text, re.MULTILINE)
+    assert shown == list(COMMANDS), "give COMMANDS each command, in the order of the catalogue"
     assert re.findall(r"^  ([a-z].*):$", text, re.MULTILINE) == list(HEADINGS.values())
     assert re.findall(r":\n    ([a-z-]+) ", text) == list(HEADINGS)
 

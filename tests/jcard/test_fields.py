@@ -224,7 +224,7 @@ TYPES = {
 
 
 def test_the_table_of_types_covers_every_field() -> None:
-    assert list(TYPES) == list(AgentTable.model_fields)
+    assert list(TYPES) == list(AgentTable.model_fields), "give TYPES each field of AgentTable, in the order there"
 
 
 @pytest.mark.parametrize(
