@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from agentd.process.proc import PROC, numbers_in, read_bytes
 _LOCK: Final = ".lock"
 _FORMER: Final = "ray_current_cluster"
 """Where a head writes its address; while any process of this machine names that, Ray starts no other head there."""
+_SESSIONS: Final = "session_[0-9]*"
+"""What Ray calls them: logs, sockets and what its libraries unpack."""
 _SESSION: Final = 3
 """Where field 6 of /proc/PID/stat stands after the program's name."""
 _ENDED: Final = 10.0
@@ -42,7 +45,21 @@ def take_over(folder: Path) -> int:
         raise FolderInUseError(f"{folder}: another agentd-fleet runs there; end that one, or give another --state-dir")
     ended = end_left(folder)
     (folder / _FORMER).unlink(missing_ok=True)
+    _remove_sessions(folder)
     return ended
+
+
+def _remove_sessions(folder: Path) -> None:
+    """Remove what former nodes of Ray have written, all but the last of them: Ray itself never does.
+
+    None of their processes is left, and what is to be said of why one ended stands in the last.
+    """
+    if left_of(folder):
+        return
+    sessions = [each for each in folder.glob(_SESSIONS) if each.is_dir() and not each.is_symlink()]
+    for each in sorted(sessions, key=lambda session: session.lstat().st_mtime)[:-1]:
+        # What cannot be removed is not in the way of another one.
+        shutil.rmtree(each, ignore_errors=True)
 
 
 def left_of(folder: Path) -> frozenset[int]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ def start() -> Iterator[Start]:
 
         def begin(*words: str, script: str = _WAITS, own: bool = True) -> subprocess.Popen[bytes]:
             process = subprocess.Popen(
-                [sys.executable, "-S", "-c", script, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                [sys.executable, "-c", script, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 start_new_session=own,
             )  # fmt: skip
             stack.callback(process.communicate)
@@ -74,6 +75,39 @@ def test_a_folder_is_one_process_own(tmp_path: Path) -> None:
     finally:
         other.communicate()
     assert take_over(tmp_path) == 0
+
+
+def test_the_sessions_of_former_nodes_are_removed_but_the_last(tmp_path: Path) -> None:
+    folder = tmp_path / "ray"
+    for at, name in enumerate(("session_2026-01-31_09-00-00_000000_9", "session_2026-01-31_10-00-00_000000_8", "mine")):
+        (folder / name / "logs").mkdir(parents=True)
+        (folder / name / "logs/raylet.out").write_text("why it ended")
+        os.utime(folder / name, (at, at))
+    elsewhere = tmp_path / "session_2026-01-31_08-00-00_000000_7"
+    elsewhere.mkdir()
+    (folder / elsewhere.name).symlink_to(elsewhere)
+    (folder / "session_latest").symlink_to("session_2026-01-31_10-00-00_000000_8")
+    take_over(folder)
+    left = {".lock", "mine", "session_2026-01-31_10-00-00_000000_8", elsewhere.name, "session_latest"}
+    assert {each.name for each in folder.iterdir()} == left
+    assert elsewhere.exists()
+    assert (folder / "session_latest/logs/raylet.out").read_text() == "why it ended"
+
+
+def test_no_session_is_removed_while_somebody_uses_the_folder(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "ray"
+    for at in (1, 2):
+        (folder / f"session_{at}").mkdir(parents=True)
+    start(f"--temp-dir={folder}")
+    taken = f"from agentd.fleet.leftovers import take_over; from pathlib import Path; take_over(Path({str(folder)!r}))"
+    other = start(script=f"{taken}; print('has it ', end='', flush=True); {_WAITS}")
+    assert other.stdout is not None
+    assert other.stdout.read(7) == b"has it "
+    assert len(list(folder.glob("session_*"))) == 1
+    (folder / "session_3").mkdir()
+    with pytest.raises(FolderInUseError):
+        take_over(folder)
+    assert len(list(folder.glob("session_*"))) == 2
 
 
 @pytest.mark.fleet
