@@ -104,3 +104,21 @@ def test_nothing_runs_twice_however_the_network_breaks(cluster: Network) -> None
     one.kill()
     cluster.join(one)
     cluster.wait_even(6)
+
+
+def test_agents_end_while_the_head_is_away_for_longer_than_a_lease_and_run_once_it_is_back(cluster: Network) -> None:
+    one, head = cluster.hosts[0], cluster.places[0]
+    cluster.apply(6)
+    cluster.wait_spread(2, 2, 2)
+
+    # It is cut off from all. Those of the others end by themselves; its own Controller goes on, and has them run there.
+    head.cut()
+    cluster.wait_spread(6, 0, 0)
+    head.mend()
+    cluster.wait_even(6)
+
+    # It has lost its power, but for its agentd: there is no Controller, and all end where they are.
+    one.kill()
+    cluster.wait_spread(0, 0, 0)
+    cluster.join(one)
+    cluster.wait_even(6)
