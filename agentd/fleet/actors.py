@@ -25,11 +25,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from agentd.api.socket_file import ApiSocket
 from agentd.fleet.controller import Controller
 from agentd.fleet.definitions import JcardError
-from agentd.fleet.errors import HostAnswersError, NoAnswerError, UnknownHostError
+from agentd.fleet.errors import HostAnswersError, HostTakenError, NoAnswerError, UnknownHostError
 from agentd.fleet.folder import OWNER, FleetFolder, FolderTakenError
 from agentd.fleet.front import Front
 from agentd.fleet.ledger import HostRecord, LedgerError
-from agentd.fleet.messages import HostReport, Orders
+from agentd.fleet.messages import HostReport, Orders, instance_of, new_token
 from agentd.fleet.node import Node
 from agentd.fleet.open_answers import OpenAnswers
 from agentd.fleet.passing import Asked, Told, pass_on
@@ -285,8 +285,38 @@ def stop(host: str, *, controller: bool) -> None:
             ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
 
 
+def check_name(options: NodeOptions) -> None:
+    """Check that this host may have its name, once the Controller answers.
+
+    Raises
+    ------
+    HostTakenError
+        If another host has it.
+    """
+    token = new_token(instance_of(options.record.address, options.drop_ins / OWNER))
+    while True:
+        try:
+            _called(CONTROLLER, "check_name", options.record, token)
+        except HostTakenError:
+            raise
+        except NoAnswerError:
+            threading.Event().wait(0.5)
+        except AttributeError:
+            # An older Controller's, before this host's upgrade.
+            return
+        else:
+            return
+
+
 def start_node(options: NodeOptions) -> int:
-    """Have this host's Node on this node of Ray, instead of one that a former node of Ray had; returns its pid."""
+    """Have this host's Node on this node of Ray, instead of one that a former node of Ray had; returns its pid.
+
+    Raises
+    ------
+    HostTakenError
+        As `check_name`.
+    """
+    check_name(options)
     here = ray.get_runtime_context().get_node_id()
     name = node_name(options.record.name)
     with contextlib.suppress(ValueError):

@@ -14,7 +14,7 @@ from agentd.fleet.core import Core
 from agentd.fleet.definitions import JcardError, Wanted, read_wanted
 from agentd.fleet.errors import HostAnswersError, UnknownHostError
 from agentd.fleet.leases import LeaseTerms
-from agentd.fleet.ledger import Ledger
+from agentd.fleet.ledger import HostRecord, Ledger
 from agentd.fleet.messages import HostReport, Orders
 from agentd.fleet.plans import Plan, Step
 from agentd.fleet.protocol import (
@@ -80,6 +80,17 @@ class Controller:
         """Answer a host."""
         with self._lock:
             return self._core.hear(report, time.monotonic())
+
+    def check_name(self, record: HostRecord, token: str) -> None:
+        """Check that a host may have its name, before it takes anything of another's.
+
+        Raises
+        ------
+        HostTakenError
+            If not.
+        """
+        with self._lock:
+            self._core.check_name(record, token, time.monotonic())
 
     # agentctl
 

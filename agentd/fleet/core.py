@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agentd.fleet.definitions import Definition, Wanted
+from agentd.fleet.errors import HostTakenError
 from agentd.fleet.leases import LeaseTerms
-from agentd.fleet.ledger import Book, Run
-from agentd.fleet.messages import HostReport, Orders
+from agentd.fleet.ledger import Book, HostRecord, Run
+from agentd.fleet.messages import HostReport, Orders, are_of_two
 from agentd.fleet.placement import place
 from agentd.fleet.plans import Assignment, Host, Leaving, Plan, Step
 from agentd.model.placement import Place
@@ -76,9 +77,34 @@ class Core:
 
     # What happens
 
+    def check_name(self, host: HostRecord, token: str, now: float) -> None:
+        """Check that a host may have its name: of two that had the same, one would be given what runs on the other.
+
+        Raises
+        ------
+        HostTakenError
+            If another one has it, and may run something.
+        """
+        known, heard = self._book.hosts.get(host.name), self._heard.get(host.name)
+        if known is None or heard is None or self._is_empty(host.name, now):
+            return
+        if known.address not in (None, host.address) or are_of_two(heard.token, token):
+            where = "" if known.address is None else f", at {known.address}"
+            raise HostTakenError(
+                f"there is a host {host.name} already{where}: give this one another --name; or if that one is no more, "
+                f"and does not come back: agentctl fleet forget {host.name}"
+            )
+
     def hear(self, report: HostReport, now: float) -> Orders | None:
-        """Take a host's question, and answer it; ``None`` if it is a late one, which must not be answered."""
+        """Take a host's question, and answer it; ``None`` if it is a late one, which must not be answered.
+
+        Raises
+        ------
+        HostTakenError
+            As `check_name`.
+        """
         name = report.host.name
+        self.check_name(report.host, report.token, now)
         heard = self._heard.get(name) or Heard(now)
         known = self._book.hosts.get(name)
         if report.number > 0 and (report.token != heard.token or report.number <= heard.number):
@@ -258,6 +284,12 @@ class Core:
         grace = max((run.grace for run in here), default=0.0)
         terms = self.terms.at_least(max((run.lease for run in here), default=0.0))
         return now >= terms.ended_by(self._heard[host].granted, grace)
+
+    def _is_empty(self, host: str, now: float) -> bool:
+        """Whether a host is lost, and surely runs nothing: what has no lease may run for ever."""
+        here = [run for run in self._book.runs.values() if run.host == host]
+        over = not here or (all(run.leased for run in here) and self.ended(host, now))
+        return over and not self.alive(host, now)
 
     def _orders(self, host: str, files: Mapping[str, str]) -> Orders:
         definitions = self.wanted.definitions or _NONE

@@ -13,3 +13,7 @@ class UnknownHostError(Exception):
 
 class HostAnswersError(Exception):
     """A host is there, though somebody says that it is not; the text says what to do."""
+
+
+class HostTakenError(NoAnswerError):
+    """Another host has the name, so this one gets no answer; the text says where that one is, and what to do."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from agentd.fleet.errors import NoAnswerError
 from agentd.fleet.folder import OWNER, FleetFolder
 from agentd.fleet.leases import LeaseTerms
 from agentd.fleet.ledger import HostRecord
-from agentd.fleet.messages import HostReport, Orders
+from agentd.fleet.messages import HostReport, Orders, instance_of, new_token
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -53,7 +52,8 @@ class Node:
         self._settle = settle
         self._worker = Worker("fleet-folder")
         self._woken = asyncio.Event()
-        self._token, self._number = secrets.token_hex(8), -1
+        self._instance = instance_of(record.address, folder.path)
+        self._token, self._number = new_token(self._instance), -1
         self._epoch = 0
         self._terms = LeaseTerms()
         # What a former Node was granted may have begun a moment ago.
@@ -86,7 +86,7 @@ class Node:
             return
         if orders is None or orders.epoch < self._epoch:
             # Another Node of this host was heard meanwhile, or a Controller that is none any more.
-            self._token, self._number = secrets.token_hex(8), -1
+            self._token, self._number = new_token(self._instance), -1
             return
         if self._silent:
             log.info("controller_answers", host=self.record.name)

@@ -83,6 +83,8 @@ class Running:
     _stopping: threading.Event = field(default_factory=threading.Event)
     _before: str = ""
     """Why the agentd-fleet before this one gave up."""
+    _refused: str = ""
+    """Why the actors were not started, where it is us who say so."""
 
     def run(self) -> int:
         """Run a host until then, or until Ray or the Node ends; return the exit status."""
@@ -146,7 +148,7 @@ class Running:
             case _Told.RAY_ENDED:
                 raise _GaveUpError("Ray has ended")
             case _Told.ACTORS_FAILED:
-                raise _GaveUpError("Ray did not start the Node")
+                raise _GaveUpError(self._refused or "Ray did not start the Node")
             case _:
                 return told
 
@@ -166,11 +168,11 @@ class Running:
 
     def _start_actors(self, start: Mapping[str, object]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            _ACTORS, stdin=subprocess.PIPE, stdout=sys.stderr, text=True, env=ray_environment(os.environ)
+            _ACTORS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ray_environment(os.environ)
         )
 
         def wait() -> None:
-            process.communicate(json.dumps(start))
+            self._refused = process.communicate(json.dumps(start))[0].strip()
             self._told.put(_Told.ACTORS_FAILED if process.returncode else _Told.ACTORS_ARE_THERE)
 
         threading.Thread(target=wait, daemon=True, name="fleet-start").start()

@@ -1,6 +1,6 @@
 """Has the actors run on this host's node of Ray, or end there: a process of its own, since Ray's library stays large.
 
-Usage: python -m agentd.fleet.starting, with `Start` as JSON on stdin.
+Usage: python -m agentd.fleet.starting, with `Start` as JSON on stdin; why not is a line on stdout.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import ray
 
 from agentd.fleet.actors import NodeOptions, start_controller, start_node, stop
+from agentd.fleet.errors import HostTakenError
 from agentd.fleet.ledger import HostRecord
 from agentd.fleet.ray_node import NAMESPACE
 
@@ -30,7 +31,11 @@ def main() -> int:
         if given["ledger"] is not None:
             start_controller(Path(given["ledger"]), given["lease"], record.name)
         sockets = {name: Path(given[name]) for name in ("drop_ins", "api_socket", "turns_socket", "fleet_socket")}
-        start_node(NodeOptions(record, **sockets))
+        try:
+            start_node(NodeOptions(record, **sockets))
+        except HostTakenError as error:
+            sys.stdout.write(f"{error}\n")
+            return 1
     ray.shutdown()
     return 0
 

@@ -71,7 +71,21 @@ def ask_as_people_do(hosts: list[Host]) -> None:
     one.agentctl("screen", "--fleet", next(iter(three.running())))
 
 
-def test_a_fleet_of_three_hosts(hosts: list[Host], port: int, tmp_path: Path) -> None:
+def refuse_a_name_that_is_taken(daemon: Daemon, port: int) -> None:
+    daemon.start()
+    fourth = Host("two", "127.0.0.4", daemon)
+    try:
+        fourth.start("join", f"127.0.0.1:{port}")
+        assert fourth.process is not None
+        assert fourth.process.wait(_PATIENCE) == 1
+    finally:
+        fourth.stop()
+    assert "there is a host two already, at 127.0.0.2: give this one another --name" in fourth.log.read_text()
+
+
+def test_a_fleet_of_three_hosts(
+    hosts: list[Host], daemon_factory: Callable[[], Daemon], port: int, tmp_path: Path
+) -> None:
     one, two, three = hosts
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -99,6 +113,8 @@ def test_a_fleet_of_three_hosts(hosts: list[Host], port: int, tmp_path: Path) ->
     assert {each["host"] for each in three.ask("GET", "/v1/agents")} == {"one", "two", "three"}
     assert three.ask("GET", "/v1/agents/w-0")["name"] == "w-0"
 
+    refuse_a_name_that_is_taken(daemon_factory(), port)
+    assert now == {**one.running(), **two.running(), **three.running()}
     ask_as_people_do(hosts)
     apply_as_people_do(two, tmp_path / "nine.toml", jcard(marks, 9))
     wait_for(lambda: sum(len(host.running()) for host in hosts) == 9, _PATIENCE, explain=explain)

@@ -9,9 +9,10 @@ import pytest
 
 from agentd.fleet.core import Core
 from agentd.fleet.definitions import Definition, JcardError, Wanted, read_wanted
+from agentd.fleet.errors import HostTakenError
 from agentd.fleet.leases import LeaseTerms
 from agentd.fleet.ledger import Book, HostRecord, Ledger, LedgerError, Run
-from agentd.fleet.messages import HostReport, Orders
+from agentd.fleet.messages import HostReport, Orders, instance_of, new_token
 from agentd.fleet.plans import Wish
 from agentd.harness.registry import load_harnesses
 from agentd.model.placement import OnHostLoss, Place
@@ -73,6 +74,53 @@ def test_what_a_host_says_late_tells_nothing(core: Core) -> None:
     assert core.hear(said(A, 1), 3.5) is None
     assert core.hear(replace(said(A, 9), token="of a former start"), 3.5) is None
     assert core.book.runs["x"].host == "a"
+
+
+def test_another_host_of_the_same_name_is_told_nothing_while_the_first_may_run_something() -> None:
+    here, there = replace(A, address="10.0.0.1"), replace(A, address="10.0.0.2")
+    core = Core(Book(), ignore, Wanted(), TERMS, 0.0)
+    hear(core, said(here, 0), 0.0)
+    core.apply("", "", wanted("x"), 0.0, 1.0)
+    hear(core, said(here, 1), 1.0)
+    lost, ended = 1.0 + TERMS.lost_after, TERMS.ended_by(1.0, 10.0)
+    for now in (1.0, lost, ended - 0.1):
+        with pytest.raises(HostTakenError, match=r"there is a host a already, at 10\.0\.0\.1: give this one another"):
+            core.hear(replace(said(there, 0), token="another"), now)
+    assert hear(core, replace(said(there, 0), token="another"), ended).files == {"x": "digest of x"}
+    with pytest.raises(HostTakenError, match=r"at 10\.0\.0\.2"):
+        core.hear(said(here, 2, "x"), ended)
+
+
+def test_two_hosts_of_one_machine_may_not_have_one_name_either() -> None:
+    core = Core(Book(), ignore, Wanted(), TERMS, 0.0)
+    one, two = (instance_of("10.0.0.1", Path(f"/home/{name}/jcard.d/fleet")) for name in ("ada", "bob"))
+    hear(core, replace(said(A, 0), token=new_token(one)), 0.0)
+    with pytest.raises(HostTakenError):
+        core.hear(replace(said(A, 0), token=new_token(two)), 1.0)
+    # Its own Node is started again, and an older one says nothing of itself.
+    hear(core, replace(said(A, 0), token=new_token(one)), 1.0)
+    hear(core, said(A, 0), 1.0)
+
+
+def test_what_may_run_for_ever_keeps_its_hosts_name_until_that_is_forgotten() -> None:
+    here, there = replace(A, address="10.0.0.1"), replace(A, address="10.0.0.2")
+    core = Core(Book(), ignore, Wanted(), TERMS, 0.0)
+    hear(core, said(here, 0), 0.0)
+    core.apply("", "", wanted("x", wait=True), 0.0, 1.0)
+    hear(core, said(here, 1), 1.0)
+    with pytest.raises(HostTakenError, match="agentctl fleet forget a"):
+        core.hear(said(there, 0), 1e6)
+    core.forget("a", 1e6)
+    assert hear(core, said(there, 0), 1e6).files == {"x": "digest of x"}
+
+
+def test_a_lost_host_that_runs_nothing_gives_its_name_away_and_keeps_it_when_it_is_heard() -> None:
+    here, there = replace(A, address="10.0.0.1"), replace(A, address="10.0.0.2")
+    core = Core(Book(), ignore, Wanted(), TERMS, 0.0)
+    hear(core, said(here, 0), 0.0)
+    with pytest.raises(HostTakenError):
+        core.hear(said(there, 0), 1.0)
+    hear(core, said(there, 0), TERMS.lost_after)
 
 
 def test_nothing_is_concluded_of_the_first_question_of_a_start(core: Core) -> None:
