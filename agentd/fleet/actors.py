@@ -72,8 +72,8 @@ class NodeOptions:
 class ControllerActor(Controller):
     """The Controller; `Controller` has its methods."""
 
-    def __init__(self, ledger: Path, lease: float, host: str) -> None:
-        _again(lambda: Controller.__init__(self, ledger, lease, host), LedgerError)
+    def __init__(self, ledger: Path, lease: float, host: str, address: str | None) -> None:
+        _again(lambda: Controller.__init__(self, ledger, lease, host, address), LedgerError)
 
 
 class NodeActor:
@@ -267,14 +267,14 @@ def _wake_all() -> None:
                 ray.get_actor(node_name(host), namespace=NAMESPACE).wake.remote()
 
 
-def start_controller(ledger: Path, lease: float, host: str) -> None:
+def start_controller(ledger: Path, lease: float, host: HostRecord) -> None:
     """Have the Controller on this node of Ray, unless it is there."""
     here = ray.get_runtime_context().get_node_id()
     options = {
         "name": CONTROLLER, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True, "max_restarts": -1,
         "num_cpus": 0, "max_concurrency": 8, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False),
     }  # fmt: skip
-    actor = ray.remote(ControllerActor).options(**options).remote(ledger, lease, host)
+    actor = ray.remote(ControllerActor).options(**options).remote(ledger, lease, host.name, host.address)
     ray.get(actor.fleet.remote())
 
 

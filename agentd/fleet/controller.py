@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from agentd.fleet.core import Core
 from agentd.fleet.definitions import JcardError, Wanted, read_wanted
 from agentd.fleet.errors import HostAnswersError, UnknownHostError
 from agentd.fleet.leases import LeaseTerms
-from agentd.fleet.ledger import HostRecord, Ledger
+from agentd.fleet.ledger import Book, HostRecord, Ledger
 from agentd.fleet.messages import HostReport, Orders
 from agentd.fleet.plans import Plan, Step
 from agentd.fleet.protocol import (
@@ -49,11 +50,11 @@ class Controller:
         Path of the file.
     lease
         In seconds.
-    host
-        The host that this is on.
+    host, address
+        The host that this is on, and where that is now.
     """
 
-    def __init__(self, ledger: Path, lease: float, host: str | None = None) -> None:
+    def __init__(self, ledger: Path, lease: float, host: str | None = None, address: str | None = None) -> None:
         self._lock = threading.Lock()
         self._terms = LeaseTerms.of(lease)
         self._host = host
@@ -61,7 +62,7 @@ class Controller:
         self._ledger = Ledger(ledger)
         # Paths are resolved by each host for itself: here they only have to be checked.
         self._context = load_context(Path("/fleet.toml"), "", Path("/"), load_harnesses().harnesses, Path("/"))
-        book = self._ledger.begin()
+        book = _at(self._ledger.begin(), host, address)
         wanted, self._warnings = Wanted((), {}), tuple[str, ...]()
         if book.jcard is not None:
             try:
@@ -233,6 +234,13 @@ class Controller:
         with self._lock:
             now = time.monotonic()
             return {name: self._core.alive(name, now) for name in self._core.book.hosts}
+
+
+def _at(book: Book, host: str | None, address: str | None) -> Book:
+    """Know our own host at its present address: nobody could ask to forget it, where it is the only one."""
+    if host not in book.hosts or address is None:
+        return book
+    return replace(book, hosts={**book.hosts, host: replace(book.hosts[host], address=address)})
 
 
 def _sum(demands: Iterable[Demand]) -> Demand:

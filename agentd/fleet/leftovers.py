@@ -62,24 +62,31 @@ def _remove_sessions(folder: Path) -> None:
         shutil.rmtree(each, ignore_errors=True)
 
 
-def left_of(folder: Path) -> frozenset[int]:
+def left_of(folder: Path, session: int | None = None) -> frozenset[int]:
     """Name the processes of a node of Ray that has this folder.
 
     Some say in their command lines which folder they have. The others are found by the session, that of ``ray start``:
     it is all of the session while that lives, and once it is gone what has Ray in its command line. If the session is
     somebody else's, it is those alone that name the folder.
 
+    Parameters
+    ----------
+    session
+        One that is theirs, though none of it may name the folder.
+
     Raises
     ------
     OSError
         If there is nothing left to look with.
     """
-    sessions = {pid: session for pid in numbers_in(PROC) if (session := _session(pid)) is not None}
+    sessions = {pid: each for pid in numbers_in(PROC) if (each := _session(pid)) is not None}
     named = {pid for pid in sessions if pid != os.getpid() and _has(pid, folder)}
     theirs = {sessions[pid] for pid in named} - {os.getsid(0)}
     whole = theirs & named
-    headless = {session for session in theirs if not Path(PROC, str(session)).exists()}
-    found = {pid for pid, session in sessions.items() if session in whole or (session in headless and _is_of_ray(pid))}
+    if session is not None:
+        theirs |= {session}
+    headless = {each for each in theirs if not Path(PROC, str(each)).exists()}
+    found = {pid for pid, each in sessions.items() if each in whole or (each in headless and _is_of_ray(pid))}
     return frozenset(named | found)
 
 
@@ -108,8 +115,13 @@ def _session(pid: int) -> int | None:
     return None
 
 
-def end_left(folder: Path) -> int:
+def end_left(folder: Path, session: int | None = None) -> int:
     """End what is left of the Ray node with this folder; return how many processes there were.
+
+    Parameters
+    ----------
+    session
+        Of ``ray start``, if that is known: what has lost its raylet names the folder no more.
 
     Raises
     ------
@@ -117,9 +129,9 @@ def end_left(folder: Path) -> int:
         If there is nothing left to look with.
     """
     with contextlib.ExitStack() as stack:
-        held = dict(_held(left_of(folder), stack))
+        held = dict(_held(left_of(folder, session), stack))
         # Only now that descriptors hold them is it sure that they are the ones that were found.
-        surely = left_of(folder)
+        surely = left_of(folder, session)
         left = {descriptor for descriptor, pid in held.items() if pid in surely}
         for descriptor in left:
             with contextlib.suppress(ProcessLookupError):

@@ -125,7 +125,7 @@ class Running:
             raise _GaveUpError("; ".join([str(error), *self._more(ray.said)])) from None
         finally:
             ray.end()
-            if left := end_left(self.node.folder):
+            if left := end_left(self.node.folder, ray.session):
                 _say(f"ended {left} processes that Ray had left")
 
     def _use_ray(self) -> NoReturn:
@@ -237,6 +237,11 @@ class _Ray:
         self._reader = threading.Thread(target=self._read, daemon=True, name="fleet-ray-output")
         self._reader.start()
         threading.Thread(target=self._wait, daemon=True, name="fleet-ray").start()
+
+    @property
+    def session(self) -> int:
+        """All that it starts is in it."""
+        return self._process.pid
 
     def _read(self) -> None:
         assert self._process.stdout is not None, "it is a pipe"

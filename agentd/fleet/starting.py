@@ -29,7 +29,7 @@ def main() -> int:
         stop(record.name, controller=given["ledger"] is not None)
     else:
         if given["ledger"] is not None:
-            start_controller(Path(given["ledger"]), given["lease"], record.name)
+            start_controller(Path(given["ledger"]), given["lease"], record)
         sockets = {name: Path(given[name]) for name in ("drop_ins", "api_socket", "turns_socket", "fleet_socket")}
         try:
             start_node(NodeOptions(record, **sockets))

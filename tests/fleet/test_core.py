@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd.fleet.controller import Controller
 from agentd.fleet.core import Core
 from agentd.fleet.definitions import Definition, JcardError, Wanted, read_wanted
 from agentd.fleet.errors import HostTakenError
@@ -121,6 +122,20 @@ def test_a_lost_host_that_runs_nothing_gives_its_name_away_and_keeps_it_when_it_
     with pytest.raises(HostTakenError):
         core.hear(said(there, 0), 1.0)
     hear(core, said(there, 0), TERMS.lost_after)
+
+
+def test_the_controllers_own_host_may_have_another_address(tmp_path: Path) -> None:
+    first, then = replace(A, address="127.0.0.1"), replace(A, address="10.0.0.1")
+    ledger = Ledger(tmp_path / "fleet.db")
+    runs = {"x": Run("x", "a", leased=False, grace=10.0)}
+    ledger.write(Book(), Book(hosts={"a": first, "b": replace(B, address="10.0.0.2")}, runs=runs))
+    ledger.close()
+    controller = Controller(tmp_path / "fleet.db", 30.0, "a", "10.0.0.1")
+    controller.check_name(then, "")
+    assert [host.address for host in controller.hosts()] == ["10.0.0.1", "10.0.0.2"]
+    for other in (first, replace(B, address="10.0.0.3")):
+        with pytest.raises(HostTakenError):
+            controller.check_name(other, "")
 
 
 def test_nothing_is_concluded_of_the_first_question_of_a_start(core: Core) -> None:

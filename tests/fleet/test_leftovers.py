@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agentd.fleet.leftovers import FolderInUseError, left_of, take_over
+from agentd.fleet.leftovers import FolderInUseError, end_left, left_of, take_over
 from tests.support.daemon import Daemon
 from tests.support.fleet_host import Host
 from tests.support.ray_nodes import needs_ray
@@ -49,6 +51,23 @@ def test_all_of_the_session_of_a_node_is_what_is_left_and_nothing_else(start: St
     assert take_over(tmp_path / "ray") == 3
     assert node.wait(10) == shared.wait(10) == -9
     assert left_of(tmp_path / "ray") == frozenset()
+
+
+def test_what_names_the_folder_no_more_is_found_by_the_session(start: Start, tmp_path: Path) -> None:
+    agent = "child or os.execv('/bin/sleep', ['ray::Agent', '600'])"
+    forks = f"import os; child = os.fork(); {agent}; print(child, end=' ', flush=True); {_WAITS}"
+    node = start(f"--temp-dir={tmp_path}/ray", script=forks)
+    assert node.stdout is not None
+    child = int(_word(node))
+    node.kill()
+    node.wait(10)
+    try:
+        assert left_of(tmp_path / "ray") == frozenset()
+        assert left_of(tmp_path / "ray", node.pid) == {child}
+        assert end_left(tmp_path / "ray", node.pid) == 1
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 def _word(process: subprocess.Popen[bytes]) -> bytes:
