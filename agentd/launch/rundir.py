@@ -86,6 +86,8 @@ class RuntimeDirectory:
         """Runs whose socket for hooks we have bound."""
         self._memos: dict[str, str] = {}
         """How runs are watched."""
+        self._watching: dict[str, tuple[Path, Path]] = {}
+        """Where whoever watches a run has its file and its socket: asked for before and after its launch."""
 
     def prepare(self) -> None:
         """Create or check the folder, and remove the mark of a former shutdown.
@@ -171,7 +173,10 @@ class RuntimeDirectory:
 
     def watching_paths(self, run_id: str, agent: str) -> tuple[Path, Path]:
         """Where whoever watches a run has a file of the run's and a socket, the same for all runs of an agent."""
-        return Path(f"{self.path}/{run_id}{_FILE}"), Path(f"{self.path}/{agent}{_SOCKET}")
+        known = self._watching.get(run_id)
+        if known is None:
+            known = self._watching[run_id] = self.path / (run_id + _FILE), self.path / (agent + _SOCKET)
+        return known
 
     def write_watching(self, run_id: str, memo: str, file: bytes | None) -> None:
         """Write what whoever watches a run needs: a note for a later daemon, and perhaps a file for the program.
@@ -319,6 +324,7 @@ class RuntimeDirectory:
         """Remove everything of a run."""
         self._found.pop(run_id, None)
         self._memos.pop(run_id, None)
+        self._watching.pop(run_id, None)
         self._hooked.discard(run_id)
         for suffix in _SUFFIXES:
             self._folder.forget(run_id + suffix)

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from agentd.files.paths import path_of
 from agentd.harness.additions import HOOK_VARIABLE, HOOKED, SANDBOXED, Additions, LaunchFacts
 from agentd.launch.hooks_folder import FILE, INSIDE, SOCKET
 from agentd.launch.preflight import PreflightError
@@ -44,7 +45,7 @@ def additions(
     if not spec.turns or (sandbox is not None and desired.stays and not sandbox.hooks):
         return None
     file, own_socket = host.runtime.watching_paths(run_id, spec.name)
-    home, inside = Path(environment.get("HOME") or host.user.home), None
+    home, inside = path_of(environment.get("HOME") or str(host.user.home)), None
     if sandbox is not None:
         file, own_socket, inside = INSIDE / FILE, sandbox.home / _OWN_SOCKET, sandbox.home
         home = host.sandboxes.home_outside(spec.name)
@@ -129,7 +130,7 @@ def watch_run(host: Host, life: Life, described: Description, handle: RunHandle)
         agent=life.name,
         run_id=handle.run_id,
         harness=described.harness,
-        workdir=Path(described.workdir),
+        workdir=path_of(described.workdir),
         process=handle.process,
         files=RunFiles(*host.runtime.watching_paths(handle.run_id, life.name)),
         pane=handle.pane,

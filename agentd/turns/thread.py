@@ -20,6 +20,7 @@ from typing import TypeVar
 import structlog
 
 from agentd.files.looks import Looks
+from agentd.files.paths import path_of
 from agentd.harness.additions import Additions, LaunchFacts
 from agentd.model.approvals import ApprovalRule
 from agentd.model.events import Detail, Event, EventKind
@@ -260,7 +261,7 @@ class TurnsThread:
             argv=(),
             environment={},
             workdir=run.workdir,
-            home=Path(memo.get(_HOME) or self._setting.user.home),
+            home=path_of(memo.get(_HOME) or str(self._setting.user.home)),
             stays=bool(memo.get(_STAYS)),
             file=run.files.file,
             socket=run.files.socket,
@@ -368,9 +369,11 @@ class TurnsThread:
 
     def _take(self, run_id: str, shown: WatchedRun) -> None:
         if run_id in self._shown:
-            text = None if shown.text is None else self._setting.redact(shown.text)
-            limit = None if shown.limit is None else replace(shown.limit, text=text)
-            self._shown[run_id] = replace(shown, text=text, limit=limit)
+            if shown.text is not None or shown.limit is not None:
+                text = None if shown.text is None else self._setting.redact(shown.text)
+                limit = None if shown.limit is None else replace(shown.limit, text=text)
+                shown = replace(shown, text=text, limit=limit)
+            self._shown[run_id] = shown
             self._setting.changed(run_id)
 
     def _take_use(self, agent: str, run_ids: tuple[str, ...], use: BudgetUse) -> None:
