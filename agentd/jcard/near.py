@@ -26,6 +26,8 @@ _OTHER_WORDS: Final = {
 """Other programs' names of some fields, too different to be found by similarity."""
 
 _TABLES: Final = ("agent", "agents")
+_FURTHER: Final = {"triggers": {"agent"}, "notify": {"on"}, "pools": {"slots"}, "approve": {"decision"}}
+"""The other arrays of tables, and the fields that each of their tables must have."""
 _SURE: Final = 0.75
 """Similarity that a top-level name needs: "agnets" has 0.83, "events" 0.67."""
 
@@ -58,6 +60,19 @@ def meant_as_agents(key: str, value: object) -> str | None:
     if lower not in _TABLES and not (_names_harness(tables) and get_close_matches(lower, _TABLES, n=1, cutoff=_SURE)):
         return None
     return "[[agents]]" if isinstance(value, list) else "[agent]"
+
+
+def meant_as_further(key: str, value: object) -> str | None:
+    """Say how to write a top-level key that was probably meant as ``triggers``, ``notify``, ``pools`` or ``approve``.
+
+    It counts only if each of its tables has what such a table must have: a jcard may hold tables of other programs.
+    """
+    tables = value if isinstance(value, list) else [value]
+    if key in _FURTHER or not tables or not all(isinstance(table, dict) for table in tables):
+        return None
+    near = get_close_matches(key.casefold(), _FURTHER, n=1, cutoff=_SURE)
+    fields = [set(table) for table in tables if isinstance(table, dict)]
+    return next((f"[[{name}]]" for name in near if all(each >= _FURTHER[name] for each in fields)), None)
 
 
 def _names_harness(tables: Sequence[object]) -> bool:

@@ -27,6 +27,7 @@ _STATE = {
         *("TERM", "COLORTERM", "COLUMNS", "LINES", "TERM_(PROGRAM|PROGRAM_VERSION|SESSION_ID|FEATURES)"),
         *("TERMINAL_EMULATOR", "LC_TERMINAL(_VERSION)?", "VTE_VERSION", "WINDOWID", "WT_(SESSION|PROFILE_ID)"),
         *("ITERM_.*", "KITTY_.*", "WEZTERM_.*", "ALACRITTY_.*", "GHOSTTY_.*", "KONSOLE_.*", "GNOME_TERMINAL_.*"),
+        *("XTERM_(VERSION|LOCALE|SHELL)", "TILIX_ID", "TERMINATOR_.*", "GUAKE_TAB_UUID"),
     ),
     "a multiplexer": ("TMUX.*", "STY", "WINDOW", "ZELLIJ.*", "BYOBU_.*"),
     "an editor": ("VSCODE_.*", "CURSOR_(AGENT|TRACE_ID)", "ZED_TERM", "INSIDE_EMACS", "NVIM", "NVIM_LISTEN_ADDRESS"),
@@ -43,6 +44,7 @@ _STATE = {
     # Under them its own kind takes itself for a part of it: Claude Code keeps no session then.
     "a coding agent, for what it runs": (
         *("CLAUDECODE", "CLAUDE_CODE_.*", "CLAUDE_(PROJECT_DIR|ENV_FILE|PLUGIN_ROOT|PLUGIN_DATA)"),
+        "CLAUDE_AGENT_SDK_VERSION",
         *("CODEX_(SANDBOX.*|THREAD_ID|CI|INTERNAL_.*|MANAGED_.*)", "GEMINI_CLI", "GEMINI_CLI_IDE_.*"),
         *("QWEN_CODE", "QWEN_CODE_IDE_.*", "OPENCODE", "OPENCODE_(PID|CALLER|RUN_ID|PROCESS_ROLE|CLIENT|SERVER)"),
         *("COPILOT_CLI", "AMP_CURRENT_THREAD_ID", "GOOSE_TERMINAL", "AGENT", "AI_AGENT"),

@@ -36,6 +36,8 @@ NOT_FOR_AGENTS = {
     "COLUMNS": "40",
     "LINES": "11",
     "COLORTERM": "truecolor",
+    "XTERM_VERSION": "XTerm(379)",
+    "CLAUDE_AGENT_SDK_VERSION": "0.1",
     "TERM_PROGRAM": "vscode",
     "TERM_PROGRAM_VERSION": "1",
     "TERM_SESSION_ID": "1",

@@ -133,6 +133,29 @@ def test_tables_that_were_meant_as_agents_are_warned_of(header: str, meant: str)
     ]
 
 
+@pytest.mark.parametrize(
+    ("table", "meant"),
+    [
+        ('[[trigger]]\nname = "t"\nagent = "x"\nfile = "/in/*"\n', "triggers"),
+        ('[trigger]\nname = "t"\nagent = "x"\nfile = "/in/*"\n', "triggers"),
+        ('[[Triggers]]\nname = "t"\nagent = "x"\nsecret = "KEY"\n', "triggers"),
+        ('[[notifys]]\non = ["failed"]\ncommand = ["tell"]\n', "notify"),
+        ('[[pool_]]\nname = "p"\nslots = 2\n', "pools"),
+        ('[[approves]]\ndecision = "allow"\n', "approve"),
+    ],
+)
+def test_other_tables_that_were_meant_as_ours_are_warned_of(table: str, meant: str) -> None:
+    key = table.partition("\n")[0].strip("[]")
+    assert warnings_of(table) == [f'jcard.toml:1:1: "{key}" is not read; did you mean [[{meant}]]?']
+
+
+@pytest.mark.parametrize(
+    "table", ['[[trigger]]\nname = "x"\n', '[[notifier]]\nto = "x"\n', 'pools_ = "x"\n', "approves = []\n"]
+)
+def test_further_tables_of_other_programs_are_nothing_to_warn_of(table: str) -> None:
+    assert warnings_of(table) == []
+
+
 @pytest.mark.parametrize("table", ['[agentd]\nname = "x"\n', "[[events]]\n", "[[parents]]\nname = 1\n", "agens = 1\n"])
 def test_tables_of_other_programs_are_nothing_to_warn_of(table: str) -> None:
     assert warnings_of(table) == []
