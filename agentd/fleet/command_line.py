@@ -20,6 +20,7 @@ from agentd.fleet.ledger import HostRecord
 from agentd.fleet.ray_node import DEFAULT_PORT, RayNode
 from agentd.fleet.running import Running
 from agentd.launch.census import Instance
+from agentd.settings.extras import how_to_install
 from agentd.settings.flags import GATEWAY_FIELDS
 from agentd.settings.folders import SettingsError
 from agentd.settings.options import USAGE_ERROR, add_options, settings_from
@@ -116,7 +117,7 @@ def _main(argv: Sequence[str]) -> int:
     except (SettingsError, ValueError) as error:
         parser.exit(USAGE_ERROR, f"agentd-fleet: {error}\n")
     if find_spec("ray") is None:
-        sys.stderr.write("agentd-fleet: cannot start: Ray is not installed: pip install 'agentd[fleet]'\n")
+        sys.stderr.write(f"agentd-fleet: cannot start: Ray is not installed: {how_to_install('fleet')}\n")
         return 1
     return Running(
         node, _start(arguments, settings, node), _guard(settings), fleet_socket(settings.api_socket),

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from agentd import __version__
 from agentd.files.streams import with_streams
 from agentd.model.gateway import DEFAULT_CONCURRENCY, DEFAULT_LISTEN
+from agentd.settings.extras import how_to_install
 from agentd.settings.flags import GATEWAY_FIELDS
 from agentd.settings.folders import SettingsError
 from agentd.settings.lean_imports import import_aiohttp_without_certificates, import_structlog_alone
@@ -120,7 +121,7 @@ def _main(argv: Sequence[str]) -> int:
     missing = [name for name in _OF_THE_EXTRA if find_spec(name) is None]
     if missing:
         sys.stderr.write(
-            f"agentd-gateway: cannot start: {', '.join(missing)} not installed: pip install 'agentd[gateway]'\n"
+            f"agentd-gateway: cannot start: {', '.join(missing)} not installed: {how_to_install('gateway')}\n"
         )
         return 1
     from agentd.process.memory import keep_imports, stop_collecting

@@ -22,6 +22,7 @@ from agentd.otel.records import Record, record_of
 from agentd.otel.spans import USAGE_AFTER, Tracing, next_due, settle, step
 from agentd.otel.values import AgentFacts, Span
 from agentd.recording.metrics.measures import TELEMETRY, Family
+from agentd.settings.extras import how_to_install
 from agentd.text.quoting import quote
 
 log = structlog.get_logger(__name__)
@@ -243,7 +244,7 @@ class Exporter:
             log.error(
                 "telemetry_not_sent",
                 reason=f"[otel] needs {EXTRA}: {error}",
-                advice=f"install {EXTRA} into agentd's environment, and restart agentd",
+                advice=f"{how_to_install('otel')}, and restart agentd",
             )
             self._early.clear()
             return

@@ -252,5 +252,5 @@ def test_without_the_extra_it_says_what_to_install(
     (short_folder / "without/textual.py").write_text('raise ModuleNotFoundError("none", name="textual")\n')
     source.statuses = [IDLE]
     operator_tmux.session("s", client.shell_words("top", PYTHONPATH=str(short_folder / "without")))
-    operator_tmux.wait_for_text("s", "top needs textual: install agentd[top]")
+    operator_tmux.wait_for_text("s", "top needs textual, which is not installed")
     operator_tmux.wait_for_text("s", "[status 1]")

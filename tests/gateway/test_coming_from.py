@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from string import Template
@@ -22,24 +22,12 @@ from tests.support import redis_server, talking_claude
 from tests.support.agents import jcard
 from tests.support.forked import run_agentctl
 from tests.support.gateway import Gateway, managed_home
+from tests.support.same_calls import Check, documents, hold
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
 SERVER = "http://127.0.0.1:8765"
-TABLE = re.compile(r"^## The same calls$.*?(?=^## )", re.MULTILINE | re.DOTALL)
-CODE = re.compile(r"`([^`]+)`")
-
-Check = str | Callable[[str], object]
-"""A pattern that is found in what is printed, or a test of it."""
-
-
-def calls(page: str) -> list[str]:
-    """What is typed now, of each row."""
-    (table,) = TABLE.findall((ROOT / page).read_text())
-    rows = [line.strip("|").split(" | ") for line in table.splitlines() if line.startswith("| `")]
-    assert all(len(row) == 2 and CODE.search(row[0]) for row in rows), rows
-    return [code for _, now in rows for code in CODE.findall(now)]
 
 
 class Shell:
@@ -105,28 +93,6 @@ class Shell:
             found = any(until in printed for printed in going.stdout)
             going.terminate()
         assert found, line
-
-
-def documents(*path: str | int, is_: object = ...) -> Callable[[str], object]:
-    """Say that what is printed is JSON with something at a place."""
-
-    def check(printed: str) -> bool:
-        found: Any = json.loads(printed)
-        for step in path:
-            found = found[step]
-        return is_ is ... or found == is_
-
-    return check
-
-
-def hold(page: str, checks: Mapping[str, Check], typed: Callable[[str], str]) -> None:
-    """Type each call of a page in its order."""
-    now = calls(page)
-    assert now == [*checks], "what is expected of each call, in the page's order"
-    for call, check in checks.items():
-        printed = typed(call)
-        good = re.search(check, printed) if isinstance(check, str) else check(printed)
-        assert good, (call, printed)
 
 
 def test_agent_orchestrator(gateway: Gateway) -> None:

@@ -13,6 +13,7 @@ from agentd.files.worker import in_thread
 from agentd.gateway.channels.link import Link, LinkError, UnusableError
 from agentd.jcard.secrets import read_secret
 from agentd.model.channels import Backend, ChannelDeclaration, KafkaLink, Mode
+from agentd.settings.extras import how_to_install
 
 _NEEDED: Final = {
     Backend.KAFKA: ("aiokafka",),
@@ -40,8 +41,8 @@ async def opened(declared: ChannelDeclaration, secret_dir: Path, instance: str) 
     # Only a channel that needs them imports what extras bring.
     missing = [name for name in _NEEDED[declared.backend] if find_spec(name) is None]
     if missing:
-        extra = f"agentd[{declared.backend}]"
-        raise UnusableError(f"{', '.join(missing)} not installed: pip install '{extra}', and start the gateway again")
+        how = how_to_install(declared.backend)
+        raise UnusableError(f"{', '.join(missing)} not installed: {how}, and start the gateway again")
     link = declared.link
     password = link.password or await _password(link.password_secret, secret_dir)
     if isinstance(link, KafkaLink):

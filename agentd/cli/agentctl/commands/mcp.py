@@ -19,7 +19,7 @@ input and output, or by HTTP on loopback. agentctl mcp-config prints what a host
 The toolsets are default, agents, stats, sessions, leases, worktrees and hire; each tool costs the host tokens in every
 turn. With --lockdown nothing that a worker wrote is shown: only states, numbers and ids. By HTTP, callers need the
 token in --token-file, in AGENTD_MCP_TOKEN, or the one that is made and whose file is named at the start.
-Needs the extra: pip install 'agentd[mcp]'."""
+Needs the extra agentd[mcp]."""
 
 _MCP_EXAMPLES = """\
 agentctl mcp
@@ -57,7 +57,9 @@ def register(commands: Commands) -> None:
 
 def _serve(invocation: Invocation) -> Status:
     if find_spec("mcp") is None:
-        raise CommandError("mcp needs its extra: pip install 'agentd[mcp]'")
+        from agentd.settings.extras import how_to_install
+
+        raise CommandError(f"mcp needs its extra, which is not installed: {how_to_install('mcp')}")
     given = invocation.arguments
     argv = [sys.executable, "-P", "-m", "agentd.mcp", *_shared_flags(invocation)]
     values = {flag: getattr(given, flag.replace("-", "_")) for flag in ("toolsets", "tools", "http", "token-file")}

@@ -29,7 +29,9 @@ def _top(invocation: Invocation) -> Status:
     try:
         from agentd.cli.agentctl.top.app import Top
     except ModuleNotFoundError as error:
-        raise CommandError(f"top needs {error.name}: install agentd[top]") from None
+        from agentd.settings.extras import how_to_install
+
+        raise CommandError(f"top needs {error.name}, which is not installed: {how_to_install('top')}") from None
     invocation.api.health()
     Top(invocation.api, invocation.settings).run()
     return Status.DONE

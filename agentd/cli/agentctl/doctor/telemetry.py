@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from agentd.cli.agentctl.doctor.finding import Finding, error, ok, warning
 from agentd.model.telemetry import Telemetry
+from agentd.settings.extras import how_to_install
 from agentd.text.quoting import quote
 
 _PATIENCE: Final = 2.0
@@ -27,7 +28,9 @@ def check_telemetry(telemetry: Telemetry, secrets: Collection[str]) -> Iterator[
         Names of those that there are.
     """
     if not all(map(_found, _NEEDED)):
-        yield error("otel", "[otel] needs an extra that is not installed", "install agentd[otel], and restart agentd")
+        yield error(
+            "otel", "[otel] needs an extra that is not installed", f"{how_to_install('otel')}, and restart agentd"
+        )
     missing = sorted({secret for _, secret in telemetry.headers if secret not in secrets})
     for name in missing:
         yield error(
