@@ -58,9 +58,14 @@ async def recorded_folders(tmux: TmuxServer) -> Mapping[Path, FolderIdentity]:
     TmuxError, TmuxUnreachableError
         If the server cannot be asked.
     """
+    return read_folders(await tmux.get_global(OPTION) or "{}")
+
+
+def read_folders(written: str) -> Mapping[Path, FolderIdentity]:
+    """Read what stands in tmux, where the agents' user may write anything: what is no folder is left out."""
     try:
-        found = json.loads(await tmux.get_global(OPTION) or "{}")
-    except ValueError:
+        found = json.loads(written)
+    except (ValueError, RecursionError):
         return {}
     identities = {}
     for folder, identity in found.items() if isinstance(found, dict) else ():
