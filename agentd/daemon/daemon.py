@@ -41,7 +41,7 @@ from agentd.daemon.status import DaemonStatus
 from agentd.daemon.trigger_ledger import FILE as TRIGGERS
 from agentd.daemon.trigger_ledger import TriggerLedger
 from agentd.daemon.trigger_watch import TriggerWatch
-from agentd.daemon.turns import TurnsPart
+from agentd.daemon.turns import TurnsPart, watching_turns
 from agentd.daemon.watch import Watcher
 from agentd.files.looks import Looks
 from agentd.files.path_lock import PathLock
@@ -210,7 +210,7 @@ class Daemon:
             stack.push_async_callback(transcripts.close)
             await transcripts.prepare()
         await reconciler.adopt(census)
-        turns.adopted()
+        turns.thread.adopted()
         stack.push_async_callback(reconciler.close)
         if transcripts is not None:
             transcripts.start()
@@ -263,7 +263,7 @@ class Daemon:
             self._settings.interval,
             partial(self._notifier.send, "READY=1"),
             own.soon.set,
-            turns.approve,
+            turns.thread.approve,
         )
 
     async def _connect(self, stack: contextlib.AsyncExitStack, host: Host) -> TurnsPart:
@@ -271,9 +271,9 @@ class Daemon:
         await host.tmux.connect()
         stack.push_async_callback(host.tmux.close)
         settings = self._settings
-        turns = TurnsPart(host, settings.api_socket, self._admin_gid, settings.state_dir, self._registry.harnesses)
-        await stack.enter_async_context(turns.watching())
-        return turns
+        return await stack.enter_async_context(
+            watching_turns(host, settings.api_socket, self._admin_gid, settings.state_dir, self._registry.harnesses)
+        )
 
     async def _inputs(self, reconciler: Reconciler) -> tuple[Inputs, ConfigFiles, LoadContext]:
         settings, user, harnesses = self._settings, self._user, self._registry.harnesses
