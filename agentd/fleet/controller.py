@@ -111,8 +111,7 @@ class Controller:
         """Take a jcard; raises as `plan`."""
         with self._lock:
             wanted, now = self._read(text, path), time.monotonic()
-            plan = self._core.preview(wanted, now)
-            self._core.apply(text, path, wanted, time.time(), now)
+            plan = self._core.apply(text, path, wanted, time.time(), now)
             return _shown(plan, wanted.warnings, applied=True)
 
     def drain(self, host: str, *, draining: bool) -> PlanView:

@@ -143,8 +143,7 @@ class Core:
         book = self._book
         self._store(replace(book, revision=book.revision + 1, jcard=text, path=path, applied_at=at))
         self.wanted = wanted
-        self._decide(now)
-        return self.plan
+        return self._done(now)
 
     def drain(self, host: str, *, draining: bool, now: float) -> Plan:
         """Empty a host, or use it again.
@@ -156,8 +155,7 @@ class Core:
         """
         record = replace(self._book.hosts[host], draining=draining)
         self._store(replace(self._book, hosts={**self._book.hosts, host: record}))
-        self._decide(now)
-        return self.plan
+        return self._done(now)
 
     def forget(self, host: str, now: float) -> Plan:
         """Take somebody's word that nothing runs on a lost host any more, and never will: it is no host of the fleet.
@@ -178,8 +176,7 @@ class Core:
         hosts = {name: record for name, record in book.hosts.items() if name != host}
         self._store(replace(book, hosts=hosts, runs=runs))
         del self._heard[host]
-        self._decide(now)
-        return self.plan
+        return self._done(now)
 
     def move(self, agents: Mapping[str, str], now: float) -> None:
         """Have agents leave the hosts named here, to be placed anew."""
@@ -197,6 +194,12 @@ class Core:
     def tick(self, now: float) -> None:
         """Let time pass: hosts may have been lost, and what ran there may have ended."""
         self._decide(now)
+
+    def _done(self, now: float) -> Plan:
+        """Decide, and say what that changes: `plan` stays as it is where nothing does."""
+        plan = self.preview(self.wanted, now)
+        self._decide(now)
+        return plan
 
     # What follows
 

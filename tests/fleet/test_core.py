@@ -14,7 +14,7 @@ from agentd.fleet.errors import HostTakenError
 from agentd.fleet.leases import LeaseTerms
 from agentd.fleet.ledger import Book, HostRecord, Ledger, LedgerError, Run
 from agentd.fleet.messages import HostReport, Orders, instance_of, new_token
-from agentd.fleet.plans import Wish
+from agentd.fleet.plans import Step, Wish
 from agentd.harness.registry import load_harnesses
 from agentd.model.placement import OnHostLoss, Place
 from agentd.settings.context import load_context
@@ -67,6 +67,14 @@ def test_a_drained_host_is_left_only_once_it_says_that_the_agent_is_gone(core: C
     assert hear(core, said(B, 1), 4.0).files == {}
     hear(core, said(A, 5), 5.0)
     assert hear(core, said(B, 2), 5.0).files == {"x": "digest of x"}
+
+
+def test_a_drain_and_its_end_say_what_they_change(core: Core) -> None:
+    steps = [(each.agent, each.step) for each in core.drain("a", draining=False, now=3.0).assignments]
+    assert steps == [("x", Step.STAY)]
+    hear(core, said(B, 0), 3.0)
+    [move] = core.drain("a", draining=True, now=3.0).assignments
+    assert (move.step, move.previous, move.host, move.reason) == (Step.MOVE, "a", "b", "a is drained")
 
 
 def test_what_a_host_says_late_tells_nothing(core: Core) -> None:
