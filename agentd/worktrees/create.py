@@ -44,6 +44,9 @@ def create_worktree(git: Git, checkout: Checkout, agent: str, now: float, former
     remove_torn_metadata(repository)
     clear_path(repository, path, now)
     record, existing = _new_record(repository, checkout, agent, commit, ref, now)
+    if former is not None and former.branch == record.branch:
+        # It may be there because agentd created it for the former one.
+        record = replace(record, branch_found=former.branch_found)
     _add(repository, record, path, former, existing=existing)
     if checkout.read_only:
         write_protect(git.in_folder(path))
@@ -122,12 +125,14 @@ def _new_record(
     repository: Git, checkout: Checkout, agent: str, commit: str, ref: str | None, now: float
 ) -> tuple[WorktreeRecord, bool]:
     """Build the record of a new worktree; also says whether its branch exists."""
-    existing = checkout.branch is not None and repository.commit(f"refs/heads/{checkout.branch}") is not None
+    found = repository.commit(f"refs/heads/{checkout.branch}") if checkout.branch is not None else None
     start = commit
-    if existing:
+    if found is not None:
         start = repository.found("merge-base", commit, f"refs/heads/{checkout.branch}") or commit
-    made = rfc3339(now)
-    return WorktreeRecord(agent, str(checkout.repo), checkout.branch, checkout.base, ref, start, made), existing
+    record = WorktreeRecord(
+        agent, str(checkout.repo), checkout.branch, checkout.base, ref, start, rfc3339(now), branch_found=found
+    )
+    return record, found is not None
 
 
 def create_parent(git: Git, folder: Path) -> None:
@@ -180,9 +185,12 @@ def _add(repository: Git, record: WorktreeRecord, path: Path, former: WorktreeRe
         if not existing:
             refuse_name_in_the_way(repository, record.branch)
         refuse_in_use(repository, record.branch, path)
-    marked = not _is_in_the_way(path)
-    if marked:
-        write_record(repository.runner, path, replace(record, under_way=CREATING))
+    if _is_in_the_way(path):
+        raise GitError(
+            f"{path} already exists, and is no worktree of {repository.at} on that branch: move it away, "
+            "or give the agent another name"
+        )
+    write_record(repository.runner, path, replace(record, under_way=CREATING))
     try:
         repository.out("worktree", "add", "--lock", "--reason", CREATION_LOCK, *what, limit=CHECKOUT_LIMIT)
     except GitRefusedError:
@@ -190,10 +198,10 @@ def _add(repository: Git, record: WorktreeRecord, path: Path, former: WorktreeRe
             left = os.path.lexists(path) or (
                 record.branch is not None and os.path.lexists(branch_lock(repository, record.branch))
             )
-            if marked and not left and former is not None and former.under_way is None:
+            if not left and former is not None and former.under_way is None:
                 # The folder may come back.
                 write_record(repository.runner, path, former)
-            elif marked and not left:
+            elif not left:
                 delete_record(repository.runner, path)
         raise
 

@@ -156,12 +156,13 @@ def _use(git: Git, checkout: Checkout, worktree: Worktree, now: float, shell: in
             _make_room(git, worktree, now, shell)
             return False
         work = inspect(git, worktree)
-        if work.head == worktree.record.base_commit and not work.reasons():
+        untouched = work.head == worktree.record.base_commit and not work.reasons()
+        if untouched and worktree.record.branch_found is None:
             _make_room(git, _without_branch(git, worktree, work, now), now, shell)
             return False
     record = replace(worktree.record, base=checkout.base, base_ref=ref, base_commit=commit)
     if record != worktree.record:
-        # For a worktree with work, the base is only what changes are compared with.
+        # For a worktree with work, or on somebody else's branch, the base is only what changes are compared with.
         write_record(git.runner, worktree.path, record)
     if checkout.read_only:
         write_protect(here)

@@ -44,6 +44,8 @@ class WorktreeRecord:
     """When it was created, RFC 3339."""
     under_way: str | None = None
     """`CREATING` until git has finished: nothing in it is the agent's work until then."""
+    branch_found: str | None = None
+    """Where the branch was when agentd found it: it stays when the worktree goes. ``None`` if agentd created it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def checked(record: WorktreeRecord) -> WorktreeRecord:
         raise TypeError("expected text, found null")
     if not record.repo.startswith("/"):
         raise ValueError(f"expected an absolute path as repo, found {quote(record.repo)}")
-    for text in (record.branch, record.base, record.base_ref, record.base_commit):
+    for text in (record.branch, record.base, record.base_ref, record.base_commit, record.branch_found):
         if text is not None and text.startswith("-"):
             raise ValueError(f"expected no git option, found {quote(text)}")
     return record

@@ -106,7 +106,7 @@ def remove(git: Git, worktree: Worktree, allowed: Allowed, now: float) -> Remove
         _move_away(git, worktree)
     unregister(repository, worktree.path)
     branch = None
-    if worktree.record.branch is not None and work.tip is not None:
+    if worktree.record.branch is not None and worktree.record.branch_found is None and work.tip is not None:
         # Only if it has not moved since it was inspected.
         repository.out("update-ref", "-d", f"refs/heads/{worktree.record.branch}", work.tip)
         branch = worktree.record.branch

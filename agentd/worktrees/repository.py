@@ -105,6 +105,6 @@ def _common(git: Git) -> Path | None:
     done = git.finish("rev-parse", "--path-format=absolute", "--git-common-dir")
     if done.status == 0 and b"\0" not in done.out:
         return Path(os.fsdecode(done.out.removesuffix(b"\n")))
-    if NO_REPOSITORY in done.err or not os.path.lexists(git.at):
+    if NO_REPOSITORY in done.err or not git.at.is_dir():
         return None
     raise GitError(f"git rev-parse in {git.at}: {done.reason}")

@@ -24,7 +24,7 @@ from agentd.worktrees.removal import Allowed, remove
 from agentd.worktrees.repository import RepositoryGoneError
 from tests.cli.support import Client
 from tests.support.thorough import everyday
-from tests.worktrees.repositories import NOW, World, git, make_repository
+from tests.worktrees.repositories import NOW, World, commit, git, make_repository
 
 
 @pytest.mark.parametrize("packed", everyday([True], [False, True]))
@@ -63,6 +63,37 @@ def test_a_clean_up_that_fails_does_not_hide_why_it_was_needed(world: World, mon
         world.make(world.checkout(branch="main"))
 
 
+# -- branches that were there before
+
+
+def test_a_branch_that_agentd_found_stays_and_one_that_it_created_goes(world: World) -> None:
+    git(world.repo, "branch", "feature")
+    for branch in ("feature", "mine"):
+        world.make(world.checkout(branch=branch))
+    worktree = world.make(world.checkout(branch="feature"))
+    assert git(worktree.path, "branch", "--show-current") == "feature"
+    removed = remove(world.git, worktree, Allowed(), NOW)
+    assert (removed.branch, removed.recover, removed.kept) == (None, (), None)
+    assert git(world.repo, "branch", "--format=%(refname:short)").split() == ["feature", "main"]
+
+
+def test_one_that_agentd_created_goes_although_its_folder_was_deleted_meanwhile(world: World) -> None:
+    shutil.rmtree(world.make().path)
+    assert remove(world.git, world.make(), Allowed(), NOW).branch == "agentd/alice"
+
+
+def test_another_base_does_not_move_a_branch_that_agentd_found(world: World) -> None:
+    git(world.repo, "branch", "feature")
+    found = git(world.repo, "rev-parse", "feature")
+    world.make(world.checkout(branch="feature", base="feature"))
+    (world.repo / "more.txt").write_text("more\n")
+    commit(world.repo, "second")
+    worktree = world.make(world.checkout(branch="feature", base="main"))
+    assert (worktree.record.base, worktree.record.branch) == ("main", "feature")
+    assert git(worktree.path, "branch", "--show-current") == "feature"
+    assert git(world.repo, "rev-parse", "feature") == found
+
+
 # -- where the repository is
 
 
@@ -92,10 +123,33 @@ def on_another_file_system(world: World) -> Path:
     return other
 
 
-_MOVES = [renamed, linked, renamed_and_replaced, on_another_file_system]
+def renamed_behind_a_link(world: World) -> Path:
+    """It was known by a link, which leads nowhere since."""
+    other = renamed(world)
+    world.repo.symlink_to(world.folder / "nowhere")
+    return other
 
 
-@pytest.mark.parametrize("move", everyday([linked, renamed_and_replaced], _MOVES))
+def renamed_and_replaced_by_a_file(world: World) -> Path:
+    other = renamed(world)
+    world.repo.write_text("moved\n")
+    return other
+
+
+def renamed_and_unmounted(world: World) -> Path:
+    """What is left of a mount is an empty folder."""
+    other = renamed(world)
+    world.repo.mkdir()
+    return other
+
+
+_MOVES = [
+    *(renamed, linked, renamed_and_replaced, on_another_file_system),
+    *(renamed_behind_a_link, renamed_and_replaced_by_a_file, renamed_and_unmounted),
+]
+
+
+@pytest.mark.parametrize("move", everyday([linked, renamed_and_replaced, renamed_behind_a_link], _MOVES))
 @pytest.mark.parametrize("read_only", everyday([False], [False, True]))
 def test_a_repository_that_has_another_path_is_known_again(
     world: World, move: Callable[[World], Path], read_only: bool
@@ -268,7 +322,8 @@ def test_a_registered_worktree_on_its_branch_is_adopted(world: World) -> None:
     worktree = world.make()
     (worktree.path / "new.txt").write_text("work\n")
     worktree.path.with_name("alice.json").unlink()
-    assert replace(world.make().record, made="") == replace(worktree.record, made="")
+    tip = git(worktree.path, "rev-parse", "HEAD")
+    assert replace(world.make().record, made="") == replace(worktree.record, made="", branch_found=tip)
     assert inspect(world.git, worktree).uncommitted == ("new.txt",)
 
 
