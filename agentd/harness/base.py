@@ -23,6 +23,7 @@ a command line that `CommandLineHarness` cannot express needs a class of its own
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -203,6 +204,8 @@ class PromptForm:
     """The same for a prompt that could be misread: see `closing`; ``None`` if ``prompt`` is safe."""
     commands: frozenset[str] = frozenset()
     """Subcommands that the program runs even in the form ``dashed``: such a prompt is refused."""
+    misread: tuple[tuple[str, str], ...] = ()
+    """Regular expressions for prompts that never reach the model in either form, and why: they are refused, too."""
     before: tuple[str, ...] = ()
     """The first arguments: a subcommand and its options."""
     stop_keys: tuple[StopKey, ...] = interrupts(1)
@@ -223,13 +226,16 @@ class PromptForm:
         Raises
         ------
         HarnessError
-            If the program would run the prompt as a subcommand in either form.
+            If the program would run the prompt as a subcommand in either form, or take it for something else.
         """
         if prompt in self.commands:
             raise HarnessError(
                 f'the prompt "{prompt}" is a subcommand, which would be run in its place; add a word to the prompt,'
                 f' or choose mode = "{Mode.ONESHOT}"'
             )
+        for pattern, why in self.misread:
+            if re.fullmatch(pattern, prompt, re.DOTALL):
+                raise HarnessError(f"the prompt would not reach the model: {why}; put a word in front of it")
         mistakable = bool(args) or prompt.startswith("-") or not any(map(str.isspace, prompt))
         # Behind a "--" of the jcard's own, another one would be the prompt.
         template = self.dashed if self.dashed is not None and mistakable and "--" not in args else self.prompt
@@ -266,8 +272,8 @@ class CommandLineHarness:
         Raises
         ------
         HarnessError
-            If the request has a command, a model that there is no flag for, or a prompt that would be run as a
-            subcommand.
+            If the request has a command, a model that there is no flag for, or a prompt that would be taken for
+            something else.
         """
         if request.command:
             raise HarnessError(f"command is for the harness custom; {self.binary} takes args")

@@ -59,6 +59,7 @@ CLAUDE_CODE = CommandLineHarness(
         prompt=("{prompt}",),
         dashed=_AFTER_DASHES,
         commands=_CLAUDE_COMMANDS,
+        misread=((r"\s*(exit|quit|:q!?|:wq!?)\s*", "claude ends at that word"),),
         stop_keys=in_rounds(interrupts(3)),
     ),
     model_flag="--model",
@@ -157,7 +158,12 @@ GEMINI_CLI = CommandLineHarness(
     ),
 )
 
-_CODEX_EXEC = PromptForm(before=("exec", "--skip-git-repo-check"), prompt=("{prompt}",), dashed=_AFTER_DASHES)
+_CODEX_EXEC = PromptForm(
+    before=("exec", "--skip-git-repo-check"),
+    prompt=("{prompt}",),
+    dashed=_AFTER_DASHES,
+    misread=(("-", 'codex exec takes "-" for standard input'),),
+)
 CODEX = CommandLineHarness(
     binary="codex",
     auto=_CODEX_EXEC,
@@ -167,6 +173,8 @@ CODEX = CommandLineHarness(
         before=("--no-daemon",),
         prompt=("{prompt}",),
         dashed=_AFTER_DASHES,
+        # It asks nobody before it does; one with a space in front of it is text.
+        misread=(("!.*", 'codex has a shell run what begins with "!"'),),
         # While it works, C-c opens a dialog; Escape ends the work first.
         stop_keys=in_rounds((StopKey("Escape"), *interrupts(3)[1:])),
     ),

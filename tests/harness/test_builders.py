@@ -96,6 +96,25 @@ def test_a_prompt_that_claude_would_run_as_a_subcommand_behind_dashes_too_is_ref
 
 
 @pytest.mark.parametrize(
+    ("harness", "mode", "prompt", "why"),
+    [
+        ("codex", INTERACTIVE, "!important: mend it", 'has a shell run what begins with "!"'),
+        ("codex", INTERACTIVE, "!\necho x", 'has a shell run what begins with "!"'),
+        ("codex", AUTO, "-", 'takes "-" for standard input'),
+        ("codex", ONESHOT, "-", 'takes "-" for standard input'),
+        ("claude-code", INTERACTIVE, "exit\n", "ends at that word"),
+        ("claude-code", INTERACTIVE, ":q", "ends at that word"),
+    ],
+)
+def test_a_prompt_that_would_not_reach_the_model_in_any_form_is_refused(
+    harness: str, mode: Mode, prompt: str, why: str
+) -> None:
+    with pytest.raises(HarnessError, match=f"would not reach the model: .*{why}; put a word in front of it"):
+        BUILT_IN[harness].argv(Request(prompt=prompt, mode=mode))
+    assert BUILT_IN[harness].argv(Request(prompt=f"do {prompt}", mode=mode))[-1] == f"do {prompt}"
+
+
+@pytest.mark.parametrize(
     ("harness", "mode", "argv"),
     [
         placed_after(CODEX, AUTO, *CODEX_EXEC, "--flag", "--", "-p"),
@@ -234,6 +253,17 @@ def test_the_first_stop_key_comes_at_once_the_next_within_a_second_and_a_new_rou
 PROGRAMS = sorted(set(BUILT_IN) - {"acp"})
 """The harnesses that need no command."""
 
+FORMS = (CLAUDE_CODE.interactive, CODEX.oneshot, CODEX.interactive)
+
+
+def is_refused(prompt: str) -> bool:
+    """Whether some built-in harness has a mode in which such a prompt would not reach the model."""
+    return any(
+        prompt in form.commands or any(re.fullmatch(pattern, prompt, re.DOTALL) for pattern, _ in form.misread)
+        for form in FORMS
+    )
+
+
 prompts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0{}"))
 requests = st.builds(
@@ -241,7 +271,7 @@ requests = st.builds(
     prompt=st.one_of(prompts, prompts.map(lambda text: "-" + text)),
     mode=st.sampled_from(Mode),
     args=st.lists(words, max_size=4).map(tuple),
-).filter(lambda request: request.prompt not in CLAUDE_CODE.interactive.commands)
+).filter(lambda request: not is_refused(request.prompt))
 
 
 @given(name=st.sampled_from(PROGRAMS), request=requests)
