@@ -12,7 +12,9 @@ from pathlib import Path
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
 from agentd.files.permissions import may_enter, may_execute
+from agentd.launch.interpreters import interpreter_of
 from agentd.model.user import AgentUser
+from agentd.text.quoting import quote
 
 PATH_INHERITED = "agentd's own"
 """Where a PATH comes from that agentd was started with."""
@@ -127,6 +129,49 @@ class ProgramCache:
         return found
 
 
+def check_interpreter(
+    program: str,
+    environment: Mapping[str, str],
+    workdir: Path,
+    user: AgentUser,
+    origin: str = PATH_INHERITED,
+    *,
+    programs: ProgramCache | None = None,
+    go: Go = _straight,
+) -> None:
+    """Check that what runs a script is there; the kernel would only say that there is no such file.
+
+    Parameters
+    ----------
+    program
+        Its path, as `find_program` gives it.
+    programs
+        What remembers where programs were found.
+
+    Raises
+    ------
+    PreflightError
+        If its interpreter is missing, or the program that ``env`` would look up for it.
+    """
+    go(program)
+    named = interpreter_of(program, user)
+    if named is None:
+        return
+    interpreter, sought = named
+    path = workdir / interpreter
+    go(path)
+    if not _executable(path, user):
+        raise PreflightError(
+            f"the program {program} is a script for the interpreter {quote(str(path))}, which {_why_not(path)}; "
+            "install that, or change the script's first line"
+        )
+    if sought is not None:
+        try:
+            (programs or ProgramCache()).find(sought, environment, workdir, user, origin, go)
+        except PreflightError as error:
+            raise PreflightError(f"the program {program} is a script for {quote(sought)}: {error}") from None
+
+
 class Preflight:
     """Looks before each launch, off the event loop; launches that need the same share one look.
 
@@ -189,7 +234,8 @@ class Preflight:
     def _look(self, workdir: Path, program: str, environment: Mapping[str, str], origin: str, way: Way) -> None:
         way.to(workdir)
         check_workdir(workdir, self._user)
-        self._programs.find(program, environment, workdir, self._user, origin, way.to)
+        found = self._programs.find(program, environment, workdir, self._user, origin, way.to)
+        check_interpreter(found, environment, workdir, self._user, origin, programs=self._programs, go=way.to)
 
 
 def _why_not(path: Path) -> str:

@@ -67,6 +67,7 @@ def failing(shared_daemon_factory: Callable[[], Daemon]) -> Daemon:
         ("no-program-by-path", ["/no/such/program"]),
         ("folder-as-program", ["/tmp"]),
         ("no-permission", ["not-executable"]),
+        ("no-interpreter", ["no-interpreter", "/no/such/interpreter", "does not exist"]),
         ("no-workdir", ["/no/such/folder", "workdir"]),
         ("file-as-workdir", ["no-folder", "workdir"]),
         ("no-prompt", ["no-such-prompt", "does not exist"]),
@@ -88,9 +89,8 @@ def test_a_launch_that_cannot_succeed_says_why(failing: Daemon, name: str, words
     assert (agent["running"], agent["pid"], agent["exit_code"], agent["restarts"]) == (False, None, None, 0)
 
 
-@pytest.mark.parametrize("name", ["no-interpreter", "too-much"])
-def test_what_only_the_kernel_refuses_is_a_failure_too(failing: Daemon, name: str) -> None:
-    agent = failing.wait_state(name, "failed")
+def test_what_only_the_kernel_refuses_is_a_failure_too(failing: Daemon) -> None:
+    agent = failing.wait_state("too-much", "failed")
     assert agent["error"]
 
 
@@ -152,13 +152,16 @@ def test_without_restarts_it_is_launched_when_what_it_missed_is_there(daemon: Da
     agents = [
         stay("workdir", workdir="later"),
         stay("program", command=["my-program"]),
+        stay("interpreter", command=["./my-script"]),
         stay("waits", workdir="later", **slow),
         stay("repo", repo=str(repo), isolation="worktree"),
         script("ran", "exit 3"),
     ]
+    (daemon.folder / "my-script").write_text("#!my-interpreter\n")
+    (daemon.folder / "my-script").chmod(0o755)
     declare(daemon, *agents)
     daemon.start("--interval", "100ms")
-    for name in ("workdir", "program", "waits", "repo"):
+    for name in ("workdir", "program", "interpreter", "waits", "repo"):
         assert failure(daemon, name)
     daemon.wait_state("ran", "failed")
     assert json.loads(daemon.request("GET", "/v1/plan").body)["operations"] == []
@@ -168,7 +171,8 @@ def test_without_restarts_it_is_launched_when_what_it_missed_is_there(daemon: Da
     made = daemon.folder / "made"
     make_repository(made)
     made.rename(repo)
-    running(daemon, "workdir", "program", "waits", "repo")
+    (daemon.folder / "my-interpreter").symlink_to(daemon.bin / "my-program")
+    running(daemon, "workdir", "program", "interpreter", "waits", "repo")
     assert {agent["restarts"] for agent in daemon.agents().values()} == {0}
     assert daemon.agents()["ran"]["state"] == "failed"
 

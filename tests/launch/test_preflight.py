@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentd.files.permissions import may_execute
-from agentd.launch.preflight import PreflightError, ProgramCache, check_workdir, find_program
+from agentd.launch.preflight import PreflightError, ProgramCache, check_interpreter, check_workdir, find_program
 from agentd.model.user import AgentUser
 
 OTHER = 54321
@@ -237,3 +237,46 @@ def test_programs_of_other_workdirs_and_paths_are_other_programs(short_folder: P
     elsewhere = program(short_folder / "c/tool")
     if name == "tool":
         assert cache.find(name, {"PATH": str(elsewhere.parent)}, short_folder / "a", user()) == str(elsewhere)
+
+
+# -- what runs a script
+
+
+def script(path: Path, first: str) -> str:
+    path.write_text(f"{first}\nexit 0\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        *("#!/bin/sh", "#! /bin/sh -eu", "#!/usr/bin/env sh", "#!/usr/bin/env -S sh -eu", "#!/usr/bin/env -i sh"),
+        *("#!/usr/bin/env A=1 sh", "#!/usr/bin/env", "#!", "#! ", "", "\x7fELF", "#!\0"),
+    ],
+)
+def test_a_script_whose_interpreter_is_there_will_do(short_folder: Path, first: str) -> None:
+    check_interpreter(script(short_folder / "tool", first), {"PATH": "/bin:/usr/bin"}, short_folder, user())
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ("#!/no/such/python", 'a script for the interpreter "/no/such/python", which does not exist; install that'),
+        ("#!/etc/passwd -x", 'the interpreter "/etc/passwd", which is not executable'),
+        ("#!/bin/sh\r", r'the interpreter "/bin/sh\\r", which does not exist'),
+        ("#!/usr/bin/env noode", 'a script for "noode": cannot find the program "noode" on the agent\'s PATH'),
+        ("#!/usr/bin/env -S noode --x", 'a script for "noode": cannot find'),
+        ("#!bin/python", '/bin/python", which does not exist'),
+    ],
+)
+def test_a_script_without_its_interpreter_says_what_is_missing(short_folder: Path, first: str, said: str) -> None:
+    tool = script(short_folder / "tool", first)
+    with pytest.raises(PreflightError, match=f"the program {tool} is .*{said}"):
+        check_interpreter(tool, {"PATH": "/bin:/usr/bin"}, short_folder, user())
+
+
+def test_what_cannot_be_read_is_left_to_the_kernel(short_folder: Path) -> None:
+    check_interpreter(str(short_folder / "gone"), {}, short_folder, user())
+    os.mkfifo(short_folder / "fifo")
+    check_interpreter(str(short_folder / "fifo"), {}, short_folder, user())
