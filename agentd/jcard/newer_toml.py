@@ -15,8 +15,8 @@ _NEWER: Final = (
     (r"Unescaped '\' in a string", r".*\\[ex]", "", r"\e or \x41", r"write \u001b or \u0041"),
     (
         "Expected newline or end of document after a statement",
-        r".*=[ \t]*(\d{4}-\d\d-\d\d|\d\d)",
-        r"([Tt ]\d\d)?:\d\d(?!:)",
+        r".*=[ \t]*(\d{4}-\d\d-\d\d ?|\d\d)",
+        r"([Tt]?\d\d)?:\d\d(?!:)",
         "a time without seconds",
         "write :00 behind it, or quotes around it",
     ),

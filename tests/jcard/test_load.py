@@ -115,6 +115,7 @@ def test_an_unknown_key_is_a_warning_with_a_guess(key: str, suggestion: str) -> 
 
 
 NEWER = "needs TOML 1.1, and a jcard is TOML 1.0"
+SECONDS = "write :00 behind it, or quotes around it"
 ON_ONE_LINE = "write the table on one line, or as a [table] of its own"
 
 
@@ -127,8 +128,9 @@ ON_ONE_LINE = "write the table on one line, or as a [table] of its own"
         ("x = { a = 1, }\n", "1:14", f"a comma before }} {NEWER}: remove it"),
         (r'x = "a\e[0m"', "1:9", rf"\e or \x41 {NEWER}: write \u001b or \u0041"),
         ('x = """\n\\x41"""', "2:3", rf"\e or \x41 {NEWER}: write \u001b or \u0041"),
-        ("x = 10:20\n", "1:7", f"a time without seconds {NEWER}: write :00 behind it, or quotes around it"),
-        ("x = 2026-01-31T10:20\n", "1:15", f"a time without seconds {NEWER}: write :00 behind it, or quotes around it"),
+        ("x = 10:20\n", "1:7", f"a time without seconds {NEWER}: {SECONDS}"),
+        ("x = 2026-01-31T10:20\n", "1:15", f"a time without seconds {NEWER}: {SECONDS}"),
+        ("x = 2026-01-31 10:20Z\n", "1:16", f"a time without seconds {NEWER}: {SECONDS}"),
     ],
 )
 def test_newer_toml_is_called_so(text: str, place: str, what: str) -> None:
