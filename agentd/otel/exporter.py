@@ -119,7 +119,7 @@ class Exporter:
         self._reading: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.families: Callable[[], Awaitable[Sequence[Family]]] | None = None
-        """Gives the metrics."""
+        """Gives the metrics; assigned once they are made, since they count what the exporter has sent, too."""
 
     def configure(
         self, telemetry: Telemetry | None, secrets: Mapping[str, str], facts: Mapping[str, AgentFacts]
