@@ -14,7 +14,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod
 
-from agentd.api.connection import NO_ACCESS_LOG, is_left
+from agentd.api.connection import NO_ACCESS_LOG, Listening, is_left, set_up
 from agentd.api.metrics import OPEN_CONNECTIONS
 from agentd.api.responses import error_response, method_not_allowed, raised_error
 from agentd.api.streams import STREAMS, Streams
@@ -72,29 +72,14 @@ async def serve(
     streams = app[STREAMS] = Streams(limits.streams, limits.answer)
     app[OPEN_CONNECTIONS] = lambda: connections.count
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=limits.shutdown)
-    await runner.setup()
+    server = await set_up(runner)
     try:
-        server = runner.server
-        if server is None:
-            raise RuntimeError("aiohttp's AppRunner made no server in setup()")
-        # Not create_unix_server: from Python 3.13 that one removes the socket's file, which is the caller's.
-        listening: asyncio.Server | None = None
-
-        async def listen(bound: socket.socket) -> None:
-            nonlocal listening
-            former = listening
-            listening = await asyncio.get_running_loop().create_server(
-                lambda: _Connection(server, connections, limits), sock=bound, backlog=128
-            )
-            if former is not None:
-                former.close()
-
-        await listen(sock)
+        listening = Listening(lambda: _Connection(server, connections, limits))
+        await listening.listen(sock)
         try:
-            yield listen
+            yield listening.listen
         finally:
-            if listening is not None:
-                listening.close()
+            listening.close()
             streams.end()
     finally:
         await runner.cleanup()

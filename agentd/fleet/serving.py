@@ -11,10 +11,9 @@ from typing import Final
 
 from aiohttp import web
 
-from agentd.api.connection import NO_ACCESS_LOG, is_left
+from agentd.api.connection import NO_ACCESS_LOG, Listening, is_left, set_up
 from agentd.api.socket_file import Listen
 
-_BACKLOG: Final = 128
 _SHUTDOWN: Final = 0.1
 """Seconds for what is being answered, when the server stops."""
 
@@ -23,27 +22,14 @@ _SHUTDOWN: Final = 0.1
 async def serve(app: web.Application, bound: socket.socket) -> AsyncIterator[Listen]:
     """Answer on a bound socket while the context is open; for `agentd.api.socket_file.ApiSocket`."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN)
-    await runner.setup()
-    server = runner.server
-    if server is None:
-        raise RuntimeError("aiohttp's AppRunner made no server in setup()")
+    server = await set_up(runner)
     loop = asyncio.get_running_loop()
-    listening: list[asyncio.Server] = []
-
-    async def listen(sock: socket.socket) -> None:
-        now = await loop.create_server(
-            lambda: _Connection(server, loop=loop, access_log=NO_ACCESS_LOG), sock=sock, backlog=_BACKLOG
-        )
-        for former in listening:
-            former.close()
-        listening[:] = [now]
-
+    listening = Listening(lambda: _Connection(server, loop=loop, access_log=NO_ACCESS_LOG))
     try:
-        await listen(bound)
-        yield listen
+        await listening.listen(bound)
+        yield listening.listen
     finally:
-        for each in listening:
-            each.close()
+        listening.close()
         await runner.cleanup()
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from agentd.api.connection import NO_ACCESS_LOG, is_left
+from agentd.api.connection import NO_ACCESS_LOG, is_left, set_up
 from agentd.gateway.http.errors import ApiError, error_response, of_aiohttp
 from agentd.gateway.http.headers import add_headers
 
@@ -46,12 +46,9 @@ async def serve(
     """Answer requests on bound stream sockets while the context is open; they are closed at its end."""
     limits = limits or ServerLimits()
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=limits.shutdown)
-    await runner.setup()
+    server = await set_up(runner)
     listening: list[asyncio.Server] = []
     try:
-        server = runner.server
-        if server is None:
-            raise RuntimeError("aiohttp's AppRunner made no server in setup()")
         loop = asyncio.get_running_loop()
         listening = [
             await loop.create_server(lambda: _Connection(server, limits), sock=each, backlog=_BACKLOG)
