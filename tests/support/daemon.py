@@ -569,14 +569,14 @@ class Daemon:
 
     def _close_cleanly(self) -> list[str]:
         assert self.process is not None
-        served = self.api_socket.exists()
+        sockets = [path for path in (self.api_socket, self.tmux_socket) if path.exists()]
         self.signal(signal.SIGTERM)
         try:
             self.process.wait(self.patience)
         except subprocess.TimeoutExpired:
-            # The second signal stops at once: many agents of tests use up their grace period. Where the socket is gone,
+            # The second signal stops at once: many agents of tests use up their grace period. Where a socket is gone,
             # all agents are: it would kill a process that has only to save its coverage, which can take seconds.
-            if not served or self.api_socket.exists():
+            if all(path.exists() for path in sockets):
                 self.signal(signal.SIGTERM)
         try:
             status = self.process.wait(PATIENCE)

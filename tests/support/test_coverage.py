@@ -25,11 +25,11 @@ class Ending:
     pid = 2**22 - 1
     returncode: int | None = None
 
-    def __init__(self, api_socket: Path, *, has_agents: bool) -> None:
+    def __init__(self, socket: Path, *, has_agents: bool) -> None:
         self.signals: list[int] = []
         self._has_agents = has_agents
-        self._api_socket = api_socket
-        api_socket.touch()
+        self._socket = socket
+        socket.touch()
 
     def poll(self) -> int | None:
         return self.returncode
@@ -37,12 +37,12 @@ class Ending:
     def send_signal(self, number: int, /) -> None:
         self.signals.append(number)
         if not self._has_agents:
-            self._api_socket.unlink()
+            self._socket.unlink()
 
     def wait(self, timeout: float = 0.0, /) -> int:
         if not timeout:
             raise subprocess.TimeoutExpired("agentd", timeout)
-        self._api_socket.unlink(missing_ok=True)
+        self._socket.unlink(missing_ok=True)
         self.returncode = 0
         return 0
 
@@ -50,12 +50,14 @@ class Ending:
         raise AssertionError("it has not come to its end")
 
 
+# A test may have removed one of the sockets.
+@pytest.mark.parametrize("socket", ["api_socket", "tmux_socket"])
 @pytest.mark.parametrize(("has_agents", "signals"), [(True, 2), (False, 1)])
 def test_a_daemon_that_has_only_to_save_its_coverage_is_not_signalled_again(
-    daemon_factory: Callable[[], Daemon], has_agents: bool, signals: int
+    daemon_factory: Callable[[], Daemon], socket: str, has_agents: bool, signals: int
 ) -> None:
     daemon = daemon_factory()
-    process = daemon.process = Ending(daemon.api_socket, has_agents=has_agents)
+    process = daemon.process = Ending(getattr(daemon, socket), has_agents=has_agents)
     daemon.patience = 0.0
     assert daemon.close() == []
     assert len(process.signals) == signals
