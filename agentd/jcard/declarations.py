@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from agentd.jcard.explain import Fault, faults, field_name
 from agentd.jcard.findings import Findings
-from agentd.jcard.near import meant_as_agents, meant_as_further
+from agentd.jcard.near import meant_as_agents, meant_as_further, outside_a_table
 from agentd.jcard.positions import Path
 from agentd.jcard.table import MOST_REPLICAS, UNSET_WHEN_EMPTY, AgentTable, meaningful
 from agentd.text.quoting import kind, quote
@@ -110,6 +110,10 @@ def _warn_of_near_misses(document: Mapping[str, object], findings: Findings) -> 
         meant = meant_as_agents(key, value)
         if meant is not None:
             findings.warning((key,), f"{quote(key)} declares no agents; did you mean {meant}?")
+        elif outside_a_table(key, value):
+            findings.warning(
+                (key,), f"{quote(key)} stands in no agent's table; write [[agents]] above the agent's fields"
+            )
         elif (meant := meant_as_further(key, value)) is not None:
             findings.warning((key,), f"{quote(key)} is not read; did you mean {meant}?")
 

@@ -47,6 +47,11 @@ def did_you_mean(name: str | None) -> str:
     return f"; did you mean {quote(name)}?" if name is not None else ""
 
 
+def outside_a_table(key: str, value: object) -> bool:
+    """Whether a top-level key was probably meant for an agent, whose table has no header above it."""
+    return key == "harness" and isinstance(value, str)
+
+
 def meant_as_agents(key: str, value: object) -> str | None:
     """Say how to write a top-level key that was probably meant as ``agent`` or ``agents``.
 

@@ -64,6 +64,23 @@ def test_an_empty_text_is_no_name_and_no_path(client: Client, jcard: Path, argum
     assert jcard.read_text() == TWO
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["status", "--wtch"], "did you mean --watch by --wtch?"),
+        (["add", "x", "--harnes", "codex"], "did you mean --harness by --harnes?"),
+        (["wait", "x", "--fro=running"], "did you mean --for by --fro?"),
+    ],
+    ids=str,
+)
+def test_a_misspelt_option_is_told_with_the_one_that_was_meant(
+    client: Client, arguments: list[str], meant: str
+) -> None:
+    done = client(*arguments)
+    assert done.status == 2
+    assert meant in done.err.splitlines()[-1]
+
+
 def test_unset_refuses_what_is_no_field_unless_the_file_has_it(client: Client, jcard: Path) -> None:
     assert client("unset", "b", "modell").status == 0
     assert "modell" not in jcard.read_text()

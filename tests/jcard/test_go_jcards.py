@@ -156,6 +156,13 @@ def test_further_tables_of_other_programs_are_nothing_to_warn_of(table: str) -> 
     assert warnings_of(table) == []
 
 
+def test_an_agents_fields_without_a_table_are_warned_of() -> None:
+    assert warnings_of('name = "x"\nharness = "codex"\n') == [
+        "jcard.toml:2:1: \"harness\" stands in no agent's table; write [[agents]] above the agent's fields"
+    ]
+    assert warnings_of("[harness]\n") == []
+
+
 @pytest.mark.parametrize("table", ['[agentd]\nname = "x"\n', "[[events]]\n", "[[parents]]\nname = 1\n", "agens = 1\n"])
 def test_tables_of_other_programs_are_nothing_to_warn_of(table: str) -> None:
     assert warnings_of(table) == []

@@ -102,7 +102,7 @@ class Socket:
                     raise RefusedError(response.status, _reason(await response.read()))
                 yield response
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise self._unreachable(f"agentd does not answer at {self._path}: {_why(error)}; is it running?") from error
+            raise self._unreachable(f"agentd is not reachable on {self._path}: {_why(error)}; start agentd") from error
 
     def _read(self, answer: bytes) -> Json:
         try:
@@ -120,7 +120,8 @@ class Socket:
 def _why(error: Exception) -> str:
     """Say why nobody answers, without the library's words around the system's."""
     if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.strerror:
-        return error.os_error.strerror
+        system = error.os_error
+        return "there is no such socket" if isinstance(system, FileNotFoundError) else str(system.strerror)
     return str(error) or type(error).__name__
 
 

@@ -30,6 +30,9 @@ NAMES_COMMAND = "__names"
 _UNKNOWN_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 _QUOTED = re.compile(r"[\w-]+")
 _COMMAND_MISSING = "arguments are required: COMMAND"
+_MISSING = "the following arguments are required: "
+_SURE = 0.8
+"""Similarity of an option that was probably meant."""
 
 
 PATIENCE = 60.0
@@ -181,6 +184,9 @@ class Parser(argparse.ArgumentParser):
     argparse takes the words of one argument only if they stand together.
     """
 
+    _given: Sequence[str] = ()
+    """What is being parsed."""
+
     is_command = False
     """Whether it parses one command, and so refuses unknown arguments with the usage of that command."""
 
@@ -189,6 +195,7 @@ class Parser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse known arguments, and return the others."""
         given = list(sys.argv[1:] if args is None else args)
+        self._given = given
         words: list[str] | None = None
         if self.takes_words and "--" in given:
             end = given.index("--")
@@ -201,8 +208,20 @@ class Parser(argparse.ArgumentParser):
             parsed.fields = [word for word in left if not word.startswith("-")]
             left = [word for word in left if word.startswith("-")]
         if left and self.is_command:
-            self.error(f"unrecognized arguments: {' '.join(left)}")
+            self.error(f"unrecognized arguments: {' '.join(left)}{self._meant(left)}")
         return parsed, left
+
+    def _meant(self, words: Sequence[str]) -> str:
+        """Say which option was probably meant by the first that is none."""
+        from difflib import get_close_matches
+
+        options = [word.partition("=")[0] for word in words if word.startswith("--") and len(word) > len("--")]
+        for option in options:
+            known = self._option_string_actions
+            close = get_close_matches(option, known, n=1, cutoff=_SURE) if option not in known else None
+            if close:
+                return f"; did you mean {close[0]} by {option}?"
+        return ""
 
     def _options_first(self, given: Sequence[str]) -> list[str]:
         """Move options before all words, as getopt_long(3) does.
@@ -254,6 +273,8 @@ class Parser(argparse.ArgumentParser):
             message += f": did you mean {' or '.join(close)}?" if close else ""
         elif message.endswith(_COMMAND_MISSING):
             message = "name a command, such as agentctl status; new here? agentctl help getting-started"
+        elif message.startswith(_MISSING):
+            message += self._meant(self._given)
         raise CommandLineError(f"{self.prog}: {message}; see {self.prog} --help", self.format_usage())
 
 

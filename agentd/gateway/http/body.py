@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from http import HTTPStatus
 from math import isfinite
 from typing import Final, TypeVar
@@ -13,6 +14,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from agentd.gateway.http.errors import JSON, ApiError, invalid
+from agentd.jcard.near import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -107,8 +109,8 @@ def validated(model: type[Model], values: JsonValue | Mapping[str, str]) -> Mode
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = [_fault(details) for details in error.errors(include_url=False)]
-        text = "; ".join(f"{name}: {reason}" if name else reason for name, reason in faults[:_MOST_FAULTS])
+        faults = [_fault(details, model) for details in error.errors(include_url=False)[:_MOST_FAULTS]]
+        text = "; ".join(f"{name}: {reason}" if name else reason for name, reason in faults)
         raise invalid(text, faults[0][0] or None) from None
 
 
@@ -202,13 +204,14 @@ async def read_bytes(request: web.Request, most: int = LARGEST) -> bytes:
     return bytes(data)
 
 
-def _fault(details: ErrorDetails) -> tuple[str, str]:
+def _fault(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
     name = _name(details["loc"])
     match details["type"]:
         case "missing":
             return name, "missing"
         case "extra_forbidden":
-            return name, "there is no such field"
+            close = get_close_matches(name.casefold(), model.model_fields, n=1) if len(details["loc"]) == 1 else []
+            return name, f"there is no such field{did_you_mean(close[0] if close else None)}"
         case "model_type" | "model_attributes_type":
             return name, f"expected an object, found {_kind(details['input'])}"
         case "value_error":

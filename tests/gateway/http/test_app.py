@@ -276,6 +276,12 @@ async def test_a_wrong_field_is_named(server: Server) -> None:
     )
 
 
+async def test_a_field_that_is_misspelt_is_told_with_the_one_that_was_meant(server: Server) -> None:
+    data = b'{"txet":"x","a":{"txet":1}}'
+    _, body, _ = await server.ask("POST", "/who", {"Content-Type": "application/json", **AS_ROOT}, data)
+    assert 'txet: there is no such field; did you mean "text"?' in body["error"]["message"]
+
+
 async def test_a_field_with_an_unusable_value_is_named(server: Server) -> None:
     for body, expected in (
         (b'{"text":"a\\u0000"}', "text: found a text with a NUL character, expected text without"),

@@ -27,7 +27,7 @@ _GOOD = range(200, 300)
 
 _UNAUTHORIZED: Final = "unauthorized"
 
-_LISTED: Final = {"run": "agentctl run list", "session": "agentctl session list"}
+_LISTED: Final = {"agent": "agentctl list", "run": "agentctl run list", "session": "agentctl session list"}
 """Which command lists what is not there."""
 
 
