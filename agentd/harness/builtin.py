@@ -34,8 +34,10 @@ _ESCAPE = (StopKey("Escape"),)
 
 # Enter was tried behind every kind of end: after @word it completes the word instead in claude, codex and opencode
 # (gemini puts the file in its place), after a backslash it breaks the line in claude and gemini. With a space between,
-# all of them submit, and all but opencode remove the space. A / or # before the last word does not matter.
+# all of them submit, and all but opencode remove the space. A / or # before the last word does not matter. After $word
+# codex completes the name of a skill.
 _MENTION = r"@\S*\Z"
+_MENTION_OR_SKILL = r"[@$]\S*\Z"
 _MENTION_OR_BACKSLASH = r"(?:@\S*|\\)\Z"
 
 # How many C-c end a program that stays was tried with it idle, waiting for the model, running a tool, and with a
@@ -182,7 +184,7 @@ CODEX = CommandLineHarness(
     facts=HarnessFacts(
         ready_marker="Ask Codex",
         empty_box="\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ",
-        unfinished=_MENTION,
+        unfinished=_MENTION_OR_SKILL,
         interrupt_keys=_ESCAPE,
         # Source: developers.openai.com/codex/auth.
         credentials=Credentials(

@@ -339,3 +339,18 @@ def test_geminis_box_has_another_sign_where_it_asks_nothing(row: str, empty: boo
     box = GEMINI_CLI.facts.empty_box
     assert box is not None
     assert (re.match(box, row) is not None) is empty
+
+
+@pytest.mark.parametrize(
+    ("harness", "end", "unfinished"),
+    [
+        *((harness, "see @fi", True) for harness in (CLAUDE_CODE, CODEX, GEMINI_CLI, OPENCODE)),
+        *((CODEX, "use $skill", True), (CODEX, "use $", True), (CODEX, "use $skill now", False)),
+        *((CLAUDE_CODE, "use $skill", False), (CLAUDE_CODE, "a \\", True), (CODEX, "a \\", False)),
+    ],
+)
+def test_the_ends_after_which_enter_would_complete_a_word_or_break_the_line_are_known(
+    harness: Harness, end: str, unfinished: bool
+) -> None:
+    assert harness.facts.unfinished is not None
+    assert (re.search(harness.facts.unfinished, end) is not None) is unfinished
