@@ -159,7 +159,7 @@ def _add_key(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_page(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--limit", metavar="N", type=whole_number, help="list: at most so many")
+    parser.add_argument("--limit", metavar="N", type=whole_number, help="list: at most so many [100]")
     parser.add_argument("--cursor", metavar="CURSOR", help="list: go on after this next_cursor")
 
 

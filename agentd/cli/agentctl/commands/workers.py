@@ -72,7 +72,7 @@ def register(commands: Commands) -> None:
     transcript = _of_worker(
         commands, "transcript", _transcript, examples="agentctl transcript w1129-191638-3fa2c1 --tail-lines 50"
     )
-    transcript.add_argument("--offset", metavar="N", type=whole_number, help="number of the first line, from 0")
+    transcript.add_argument("--offset", metavar="N", type=whole_number, help="number of the first line [0]")
     transcript.add_argument("--limit", metavar="N", type=whole_number, help=f"most lines [{_PAGE}]")
     transcript.add_argument("--tail-lines", metavar="N", type=whole_number, help="the last N lines instead")
     artifacts = _of_worker(commands, "artifacts", _artifacts, examples="agentctl artifacts w1129-191638-3fa2c1 --json")
@@ -110,7 +110,7 @@ def _register_spawn(commands: Commands) -> None:
         help="where it works [none]",
     )
     spawn.add_argument("--role", metavar="R", type=not_empty, help="what it is to be called in lists and statistics")
-    spawn.add_argument("--model", metavar="M", type=not_empty, help="model that it uses")
+    spawn.add_argument("--model", metavar="M", type=not_empty, help="model it uses")
     spawn.add_argument("--reasoning-effort", metavar="E", type=not_empty, help="low, medium, high and so on")
     spawn.add_argument("--max-runtime", metavar="D", type=duration_argument, help="longest that it lives, such as 30m")
     spawn.add_argument(
