@@ -113,7 +113,7 @@ def test_ray_that_hangs_is_ended_and_that_is_told(start: Start, short_folder: Pa
 
 def test_the_next_one_says_why_the_one_before_gave_up(start: Start, short_folder: Path) -> None:
     start("exec sleep 600", within=1.0).communicate(timeout=_PATIENCE)
-    process = start("exec sleep 600", within=240)
+    process = start("exec sleep 600", within=240.0)
     wait_for(partial(is_doing, short_folder, "Ray to start"), _PATIENCE)
     assert "and gives up after 4m; before, Ray did not start within 1s" in said(short_folder)
     kill_with_ray(process)
