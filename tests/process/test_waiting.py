@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ OTHERS = {
 }
 
 
-@contextmanager
+@contextlib.contextmanager
 def on_a_terminal(*command: str) -> Iterator[tuple[subprocess.Popen[bytes], Path, int]]:
     outer, inner = pty.openpty()
     process = subprocess.Popen(
@@ -53,9 +54,11 @@ def on_a_terminal(*command: str) -> Iterator[tuple[subprocess.Popen[bytes], Path
     try:
         yield process, path, outer
     finally:
+        # With what it started, which where hang-ups are ignored does not end with its terminal.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.wait()
-        # What it started ends with its terminal.
         os.close(outer)
 
 

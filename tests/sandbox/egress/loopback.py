@@ -11,13 +11,14 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from agentd.model.destinations import parse_destination
+from agentd.model.destinations import Destination, parse_destination
 from agentd.sandbox.egress.certificates import Certificates, make_certificates
-from agentd.sandbox.egress.dial import Dialer
+from agentd.sandbox.egress.dial import Dialer, Streams
 from agentd.sandbox.egress.placeholders import Substitution
 from agentd.sandbox.egress.reach import Reach
 from agentd.sandbox.egress.run_proxy import RunProxy
 from agentd.sandbox.egress.tunnel import hang_up
+from tests.support.waiting import until
 
 PLACEHOLDER, VALUE = "ghp_placeholder0000000000000000000000000", "ghp_the0value0000000000000000000000000000"
 
@@ -70,6 +71,39 @@ class Proxied:
         return answer
 
 
+class _Sockets:
+    """Those of the proxy's own side, which it lets go before they are closed: TLS ends with the other's last word."""
+
+    def __init__(self) -> None:
+        self._made: list[socket.socket] = []
+
+    def add(self, writer: asyncio.StreamWriter) -> None:
+        self._made.append(writer.get_extra_info("socket"))
+
+    async def closed(self) -> None:
+        for each in self._made:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        await until(lambda: all(each.fileno() == -1 for each in self._made), what="every socket is closed")
+
+
+class _Proxy(RunProxy):
+    sockets: _Sockets
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.sockets.add(writer)
+        super()._connected(reader, writer)
+
+
+class _Dialer(Dialer):
+    sockets: _Sockets
+
+    async def connect(self, destinations: Sequence[Destination], host: str, port: int, *, tls: bool = False) -> Streams:
+        streams = await super().connect(destinations, host, port, tls=tls)
+        self.sockets.add(streams[1])
+        return streams
+
+
 @functools.cache
 def _certificates(host: str) -> Certificates:
     return make_certificates([host], os.environ)
@@ -94,7 +128,9 @@ async def proxied(
     refused: list[str] = []
     substitutions = (Substitution(PLACEHOLDER, VALUE, to),) if to else ()
     reach = Reach("a", (*map(parse_destination, allow), *to), substitutions, identity)
-    proxy = RunProxy(reach, Dialer(context, look_up), lambda _agent, reason: refused.append(reason))
+    dialer = _Dialer(context, look_up)
+    proxy = _Proxy(reach, dialer, lambda _agent, reason: refused.append(reason))
+    dialer.sockets = proxy.sockets = _Sockets()
     listener = socket.create_server(("127.0.0.1", 0))
     await proxy.serve(listener)
     client = Proxied(proxy, listener.getsockname()[1], authority, refused)
@@ -107,3 +143,4 @@ async def proxied(
         await proxy.close()
         # What was hung up is closed by callbacks.
         await asyncio.gather(*(writer.wait_closed() for writer in client.opened), return_exceptions=True)
+        await proxy.sockets.closed()
