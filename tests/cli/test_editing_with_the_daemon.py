@@ -13,11 +13,12 @@ from tests.support.daemon import AgentJson, Daemon
 
 @pytest.fixture
 def running(daemon: Daemon) -> Client:
-    """A daemon with one agent, and the client told where it is."""
+    """A daemon with two agents that run, and the client told where it is."""
     daemon.write_jcard(jcard({"name": "worker", "command": ["cat"]}, {"name": "other", "command": ["cat"]}))
     daemon.start()
     client = Client(daemon.folder, daemon.places)
-    daemon.wait_state("worker", "running")
+    for name in ("worker", "other"):
+        daemon.wait_state(name, "running")
     return client
 
 
