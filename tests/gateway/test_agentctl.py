@@ -241,4 +241,4 @@ def _events(gateway: Gateway) -> list[Any]:
 def test_nobody_of_that_name_to_connect_to(gateway: Gateway) -> None:
     done = connect(gateway, "hello\n", "nobody")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "agentctl: there is no agent nobody (not_found)\n"
+    assert done.stderr == "agentctl: there is no agent nobody (not_found); agentctl list shows those that are\n"
