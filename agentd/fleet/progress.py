@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from agentd.files.regular import read_regular
 from agentd.files.replacing import Replacement
+from agentd.process.identity import ProcessIdentity
 from agentd.text.durations import format_duration
 
 _LARGEST: Final = 1 << 16
@@ -17,7 +17,7 @@ _MODE: Final = 0o644
 """It has no secrets, and those who may use the socket are not its owner alone."""
 
 
-_TYPES: Final = {"pid": int, "doing": str, "since": float, "limit": float, "failed": str}
+_TYPES: Final = {"pid": int, "started": int, "doing": str, "since": float, "limit": float, "failed": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Progress:
     ----------
     pid
         Of agentd-fleet.
+    started
+        When that process was, in clock ticks since boot: a later one may have its pid.
     doing
         What it waits for, such as "Ray to start"; empty once it has given up.
     since
@@ -39,10 +41,16 @@ class Progress:
     """
 
     pid: int
+    started: int
     doing: str
     since: float
     limit: float
     failed: str = ""
+
+    @property
+    def process(self) -> ProcessIdentity:
+        """The agentd-fleet that says so."""
+        return ProcessIdentity(self.pid, self.started)
 
     def said(self, now: float, *, lives: bool) -> str:
         """Say it in a sentence.
@@ -98,14 +106,4 @@ def read_progress(file: Path) -> Progress | None:
 def what_is_wrong(fleet_socket: Path, now: float) -> str | None:
     """Say why nobody answers at the socket of agentd-fleet, if one has said so."""
     progress = read_progress(progress_file(fleet_socket))
-    return None if progress is None else progress.said(now, lives=_lives(progress.pid))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return None if progress is None else progress.said(now, lives=progress.process.alive())

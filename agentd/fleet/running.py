@@ -22,6 +22,7 @@ from agentd.fleet.guarding import Guard
 from agentd.fleet.leftovers import FolderInUseError, end_left, take_over
 from agentd.fleet.progress import Progress, progress_file, read_progress, write_progress
 from agentd.fleet.ray_node import RayNode, ray_environment
+from agentd.process.identity import ProcessIdentity
 from agentd.text.durations import format_duration
 
 _ACTORS: Final = (sys.executable, "-P", "-m", "agentd.fleet.starting")
@@ -107,7 +108,7 @@ class Running:
             self._write(None)
             return 0
         except _GaveUpError as error:
-            self._write(Progress(os.getpid(), "", time.time(), 0.0, str(error)))
+            self._write(_progress("", 0.0, str(error)))
             return _fails(str(error))
         finally:
             self._stopping.set()
@@ -213,13 +214,19 @@ class Running:
             yield f"its logs are in {logs}"
 
     def _tell(self, doing: str, limit: float) -> None:
-        self._write(Progress(os.getpid(), doing, time.time(), limit, self._before))
+        self._write(_progress(doing, limit, self._before))
 
     def _write(self, progress: Progress | None) -> None:
         try:
             write_progress(progress_file(self.fleet_socket), progress)
         except OSError as error:
             _say(f"cannot tell agentctl how far this is: {error}")
+
+
+def _progress(doing: str, limit: float, failed: str) -> Progress:
+    own = ProcessIdentity.of(os.getpid())
+    started = None if own is None else own.started
+    return Progress(os.getpid(), started or 0, doing, time.time(), limit, failed)
 
 
 class _Ray:

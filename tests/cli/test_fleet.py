@@ -16,6 +16,7 @@ import pytest
 from agentd.fleet.progress import Progress, progress_file, write_progress
 from agentd.fleet.protocol import HostState, PlacedView, Placement
 from agentd.model.events import Event, EventKind
+from agentd.process.identity import ProcessIdentity
 from agentd.settings.sockets import fleet_socket, turns_socket
 from tests.cli.support import RUNNING, Client, MemorySource, TmuxServer, answering
 from tests.support.daemon import program
@@ -183,15 +184,20 @@ def test_without_a_fleet_that_is_said(client: Client, source: MemorySource) -> N
 def test_an_agentd_fleet_that_does_not_answer_yet_has_said_why(client: Client) -> None:
     where = fleet_socket(client.api_socket)
     begins = f"agentctl: agentd-fleet is not reachable on {where}: there is no such socket; "
-    waits = Progress(os.getpid(), "Ray to start", time.time() + 600, 180.0)
+    own = ProcessIdentity.of(os.getpid())
+    assert own is not None
+    assert own.started is not None
+    waits = Progress(own.pid, own.started, "Ray to start", time.time() + 600, 180.0)
     for progress, ends in (
         (waits, "agentd-fleet has waited for Ray to start for 0s, and gives up after 3m"),
+        # Another process has its pid by now.
+        (replace(waits, started=own.started - 1), "agentd-fleet was killed, and waited for Ray to start"),
         (replace(waits, doing="", failed="Ray has ended"), "agentd-fleet ended 0s ago: Ray has ended"),
     ):
         write_progress(progress_file(where), progress)
         done = client("fleet", "status")
         assert (done.status, done.err) == (3, f"{begins}{ends}\n")
-    for text in ("", "[]", "{}", '{"pid": "", "doing": 1, "since": 0, "limit": 0, "failed": ""}'):
+    for text in ("", "[]", "{}", '{"pid": "", "started": 0, "doing": 1, "since": 0, "limit": 0, "failed": ""}'):
         progress_file(where).write_text(text)
         assert client("fleet", "status").err == f"{begins}start agentd-fleet head or join beside this agentd\n"
 
