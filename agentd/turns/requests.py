@@ -255,7 +255,11 @@ class Requests:
         except ValueError as error:
             return _refused(HTTPStatus.BAD_REQUEST, str(error))
         hook = Hook(name.removesuffix(AGAIN), body, request.peer.pid, again=name.endswith(AGAIN))
-        return HttpAnswer(HTTPStatus.OK, await watch.hook(hook) or b"")
+        said = await watch.hook(hook)
+        if not watch.has_record:
+            # What has an answer is not told again: if we were killed before it was kept, its turn would never end.
+            await self._turns.deliveries.kept()
+        return HttpAnswer(HTTPStatus.OK, said or b"")
 
     def _shown(self, watch: RunWatch, **more: bool) -> HttpAnswer:
         view = conversation_view(watch, self._turns.deliveries.unfinished(watch.agent))

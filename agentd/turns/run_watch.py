@@ -216,6 +216,11 @@ class RunWatch:
         return self._watched.witnesses
 
     @property
+    def has_record(self) -> bool:
+        """Whether what it told can be read again."""
+        return self._watched.has_record
+
+    @property
     def granularity(self) -> Granularity:
         """In what pieces the text of answers comes."""
         return self._watched.granularity

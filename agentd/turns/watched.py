@@ -99,6 +99,11 @@ class Watched:
         return self.speaks_late or (watch is not None and isinstance(watch, TellsAgain) and watch.tells_again)
 
     @property
+    def has_record(self) -> bool:
+        """Whether its harness keeps a record of what happened while no agentd watched."""
+        return isinstance(self.watch, Recalls)
+
+    @property
     def sees_screen(self) -> bool:
         """Whether it is told what the terminal shows."""
         return self.watch is not None and isinstance(self.watch, SeesScreen)

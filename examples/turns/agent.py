@@ -5,17 +5,23 @@ import http.client
 import json
 import os
 import socket
+import time
 
 
 def tell(event: str, **body: object) -> dict[str, str]:
-    """Post an event; what asks is answered once somebody has decided."""
-    connection = http.client.HTTPConnection("agentd")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(os.environ["AGENTD_HOOK"])
-    connection.request("POST", f"/v1/hook/{event}", json.dumps(body))
-    said = connection.getresponse().read()
-    answer: dict[str, str] = json.loads(said) if said else {}
-    return answer
+    """Post an event, again while agentd is away; what asks is answered once somebody has decided."""
+    while True:
+        connection = http.client.HTTPConnection("agentd")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        try:
+            connection.sock.connect(os.environ["AGENTD_HOOK"])
+            connection.request("POST", f"/v1/hook/{event}", json.dumps(body))
+            said = connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            time.sleep(1)
+            continue
+        answer: dict[str, str] = json.loads(said) if said else {}
+        return answer
 
 
 tell("ready")

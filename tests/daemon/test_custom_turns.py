@@ -27,9 +27,9 @@ def client(daemon: Daemon) -> Client:
     return Client(daemon.folder, daemon.places)
 
 
-def start(daemon: Daemon, *command: str) -> None:
+def start(daemon: Daemon, *command: str, flags: tuple[str, ...] = ()) -> None:
     daemon.write_jcard(jcard({"name": "a", "command": list(command), "workdir": str(daemon.workdir)}))
-    daemon.start()
+    daemon.start(*flags)
     daemon.wait_for(lambda: ">" in daemon.screen("a"), what="it takes a line")
 
 
@@ -68,6 +68,23 @@ def test_the_example_in_python_is_asked_and_answered(daemon: Daemon, client: Cli
     daemon.wait_for(lambda: [kinds(daemon).count(each) for each in ("turn_usage", "turn_ended")] == [3, 3])
     (row,) = client("usage", "--agents").rows
     assert row[:4] == ["a", "3", str(len("hello" + "again" + "which colour?")), "15"]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("example", ["agent.py", "agent.sh"])
+def test_the_examples_tell_a_turn_that_agentd_was_not_there_for(daemon: Daemon, client: Client, example: str) -> None:
+    program = (sys.executable, "-S", "-X", "utf8") if example.endswith("py") else ("sh",)
+    if program == ("sh",) and shutil.which("curl") is None:
+        pytest.skip("there is no curl")
+    start(daemon, *program, str(EXAMPLES / example), flags=("--on-shutdown=keep",))
+    daemon.wait_for(lambda: activity(daemon) == "idle", what="it is ready")
+    pid = daemon.agents()["a"]["pid"]
+    daemon.kill()
+    daemon.type("a", "meanwhile")
+    daemon.wait_for(lambda: "meanwhile" in daemon.screen("a"), what="the line stands there")
+    daemon.start("--on-shutdown=keep")
+    daemon.wait_for(lambda: client("last", "a").out.startswith("done: meanwhile"), what="its turn is told")
+    assert daemon.agents()["a"]["pid"] == pid
 
 
 @pytest.mark.thorough

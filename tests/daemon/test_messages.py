@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import sys
 import threading
 from functools import partial
@@ -12,6 +14,7 @@ from typing import cast
 import pytest
 
 from agentd.text.messages import LARGEST
+from agentd.turns.messages.store import FILE
 from tests.daemon.test_turns import Unix, post, socket_of
 from tests.support.agents import jcard
 from tests.support.daemon import Daemon
@@ -208,6 +211,24 @@ def test_a_turn_that_ended_while_agentd_was_away_is_settled(agent: Listener) -> 
 
 
 @pytest.mark.thorough
+@pytest.mark.thorough
+def test_a_program_is_answered_once_what_it_told_is_kept(agent: Listener) -> None:
+    assert agent.send("m1", "slow one")[0] == 202
+    agent.wait("m1", "started")
+    with contextlib.closing(sqlite3.connect(agent.daemon.state / FILE, isolation_level=None)) as disk:
+        # As one that takes long to write.
+        disk.execute("BEGIN IMMEDIATE")
+        agent.go()
+        agent.wait("m1", "ended")
+        agent.daemon.kill()
+    agent.daemon.start("--on-shutdown=keep")
+    # What was not kept is told again, by a program that was not answered.
+    agent.wait("m1", "ended")
+    assert agent.send("m2", "two")[0] == 202
+    agent.wait("m2", "ended")
+    assert agent.heard() == ["slow one", "two"]
+
+
 def test_an_agent_that_ends_in_a_turn_loses_it_and_keeps_the_others(daemon: Daemon) -> None:
     agent = started(daemon, Listener(daemon, restart="on-failure", max_restarts=1))
     agent.send("m1", "die")

@@ -27,6 +27,9 @@ log = structlog.get_logger(__name__)
 _SETTLE_LIMIT: Final = 5.0
 """Seconds for a call that hands over a message to end after the program that it was for."""
 
+_KEEP_LIMIT: Final = 3.0
+"""Seconds for a change to be written; SQLite waits 2 for somebody else who has the file."""
+
 
 class Deliveries:
     """All queues.
@@ -276,6 +279,10 @@ class Deliveries:
         for change in changes:
             self._keeper.keep(change)
         return changes
+
+    async def kept(self) -> None:
+        """Wait until what was told so far is on disk, or could not be written, or the disk does not answer."""
+        await self._keeper.kept(_KEEP_LIMIT)
 
     def of_turn(self, agent: str, turn: str | None) -> str | None:
         """The message that a turn began with, if it was one of ours."""

@@ -54,6 +54,11 @@ class Keeper:
         if not writing.cancelled() and (error := writing.exception()) is not None:
             log.warning("message_not_kept", reason=str(error))
 
+    async def kept(self, limit: float) -> None:
+        """Wait until the changes before are on disk, or could not be written; at most so many seconds."""
+        if self._writing:
+            await asyncio.wait(set(self._writing), timeout=limit)
+
     async def close(self) -> None:
         """Write what is to be written, and close the file."""
         if self._writing:
