@@ -210,6 +210,7 @@ class Controller:
         """Show where each agent is, by name."""
         with self._lock:
             core = self._core
+            leaving = core.outlook(time.monotonic())
             planned = {each.agent: each for each in core.plan.assignments}
             names = sorted({*core.book.runs, *(wish.name for wish in core.wanted.wishes)})
             wished = {wish.name for wish in core.wanted.wishes}
@@ -221,7 +222,7 @@ class Controller:
                     views.append(PlacedView(name, Placement.PENDING, None, None, reason))
                 elif run.leaving:
                     placement = Placement.MOVING if name in wished else Placement.LEAVING
-                    views.append(PlacedView(name, placement, None, run.host, reason))
+                    views.append(PlacedView(name, placement, None, run.host, leaving.get(name, "")))
                 else:
                     waits = plan is not None and plan.step is Step.WAIT
                     placement = Placement.WAITING if waits else Placement.PLACED

@@ -17,6 +17,7 @@ from agentd.fleet.errors import HostTakenError
 from agentd.fleet.leases import LeaseTerms
 from agentd.fleet.ledger import Book, HostRecord, Run
 from agentd.fleet.messages import HostReport, Orders, are_of_two
+from agentd.fleet.outlook import outlook
 from agentd.fleet.placement import place
 from agentd.fleet.plans import Assignment, Host, Leaving, Plan, Step
 from agentd.model.placement import Place
@@ -64,6 +65,7 @@ class Core:
         self._heard = {name: Heard(now) for name in book.hosts}
         self.plan = Plan(())
         self._decided: tuple[object, ...] = ()
+        self._outlook: tuple[tuple[object, ...], Mapping[str, str]] = ((), {})
         self._decide(now)
 
     @property
@@ -264,6 +266,14 @@ class Core:
     def _may_start(self, now: float) -> bool:
         """Whether all hosts that were known when this Controller started have been asked, or had the time to say."""
         return all(each.heard for each in self._heard.values()) or now >= self._started + self.terms.lost_after
+
+    def outlook(self, now: float) -> Mapping[str, str]:
+        """Say why each agent that is being stopped is, and which hosts lack what if none would take it."""
+        # As long as it takes to decide: once for all who look.
+        known = (self._book.runs, self.wanted, tuple(self.hosts(now)))
+        if known != self._outlook[0]:
+            self._outlook = (known, outlook(self.wanted.wishes, known[2], self._book.runs))
+        return self._outlook[1]
 
     def hosts(self, now: float) -> list[Host]:
         """List the hosts as they are now."""

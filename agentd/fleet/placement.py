@@ -231,13 +231,18 @@ def _unfit(place: Place, host: Host) -> str | None:
     return f"without label {', '.join(missing)}" if missing else None
 
 
+def may_still_run(host: str) -> str:
+    """Say why an agent of a lost host is launched nowhere else."""
+    return f"{host} is lost, and the agent may still run there"
+
+
 def _waits(place: Place, host: Host) -> str | None:
     """Why an agent waits for its host, which is lost, or ``None`` if it does not."""
     if host.alive:
         return None
     if not host.fenced:
         # Whatever else is wished for it: it must not run twice.
-        return f"{host.name} is lost, and the agent may still run there"
+        return may_still_run(host.name)
     if place.on_host_loss is OnHostLoss.WAIT and _unfit(place, host) is None:
         return f"{host.name} is lost, and on_host_loss is wait"
     return None

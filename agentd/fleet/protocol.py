@@ -81,7 +81,7 @@ class Placement(StrEnum):
     PENDING = "pending"
     """It has no host."""
     MOVING = "moving"
-    """It is being stopped where it is, and has another host after that."""
+    """It is being stopped where it is, and has another host after that, if one takes it."""
     WAITING = "waiting"
     """Its host is lost, and it is launched nowhere else, or not yet."""
     LEAVING = "leaving"
@@ -137,7 +137,7 @@ class PlacedView:
     previous: str | None
     """Where it is being stopped."""
     reason: str
-    """Why it has no host, moves or waits; empty if there is nothing to say."""
+    """Why it has no host, moves or waits, or is still there; empty if there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
