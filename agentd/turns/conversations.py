@@ -100,7 +100,10 @@ class Conversations:
 
     def write_soon(self) -> None:
         """Write them down, for which nobody waits; again until it is done, or the event loop ends."""
-        self._again = None
+        if self._again is not None:
+            # Or each change would begin a row of attempts of its own.
+            self._again.cancel()
+            self._again = None
         in_thread("conversations", self.write).add_done_callback(self._wrote)
 
     def _wrote(self, writing: asyncio.Future[bool]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -55,3 +57,26 @@ async def test_what_could_not_be_written_is_written_again_without_a_change(
     assert not tries[0], "there is no folder"
     kept.path.parent.mkdir()
     await until(kept.path.exists)
+
+
+async def test_while_nothing_can_be_written_one_attempt_alone_is_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, loop, timers = Conversations(tmp_path / "no folder" / "conversations.json"), asyncio.get_running_loop(), []
+    call_later = loop.call_later
+
+    def noted(delay: float, call: Callable[..., object], *given: object) -> asyncio.TimerHandle:
+        timer = call_later(delay, call, *given)
+        if call == kept.write_soon:
+            timers.append(timer)
+        return timer
+
+    monkeypatch.setattr(kept_file, "AGAIN", 3600.0)
+    monkeypatch.setattr(loop, "call_later", noted)
+    kept.write_soon()
+    await until(lambda: len(timers) == 1)
+    # A turn begins meanwhile.
+    kept.write_soon()
+    await until(lambda: len(timers) == 2)
+    assert [timer.cancelled() for timer in timers] == [True, False]
+    timers[1].cancel()
