@@ -3,8 +3,8 @@
 
 It reads messages from its terminal, the first ones from its arguments, and tells agentd of its turns by the socket in
 AGENTD_HOOK. It answers with what it was told, word by word. These words in a message have it do more: USE-TOOL,
-ASK-PERMISSION, ASK-QUESTION, WRITE-FILE:NAME, STUB-SLEEP:SECONDS, STUB-FAIL:KIND (usage_limit, auth_error or other) and
-STUB-EXIT:CODE. C-c interrupts a turn.
+ASK-PERMISSION, ASK-QUESTION, WRITE-FILE:NAME, STUB-SLEEP:SECONDS, STUB-UNTIL:FILE (until it is there), STUB-FAIL:KIND
+(usage_limit, auth_error or other) and STUB-EXIT:CODE. C-c interrupts a turn.
 """
 
 import contextlib
@@ -82,6 +82,9 @@ def asked(message: str) -> str:
         said += f" ({answer.get('text') or 'no answer'})"
     if (seconds := number_behind("STUB-SLEEP", message)) is not None:
         time.sleep(seconds)
+    if until := re.search(r"STUB-UNTIL:(\S+)", message):
+        while not Path(until[1]).exists():
+            time.sleep(0.02)
     if (code := number_behind("STUB-EXIT", message)) is not None:
         sys.exit(int(code))
     if found := re.search(r"WRITE-FILE:([\w.-]+)", message):

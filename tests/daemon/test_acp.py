@@ -101,7 +101,9 @@ def test_a_person_sends_several_lines_asks_and_answers(daemon: Daemon) -> None:
     agent.is_("waiting_permission")
     assert client("answer", "a", "Allow for this session").status == 0
     daemon.wait_for(lambda: client("last", "a").out == "[always]\n", 60, what="the option was chosen by its name")
-    assert "Allow for this session, by agentd" in daemon.screen("a", history=True)
+    daemon.wait_for(
+        lambda: "Allow for this session, by agentd" in daemon.screen("a", history=True), what="tmux shows who decided"
+    )
 
 
 def test_what_cannot_run_says_what_to_do(daemon: Daemon) -> None:
@@ -123,7 +125,7 @@ def test_what_cannot_run_says_what_to_do(daemon: Daemon) -> None:
     }
     for name, words in expected.items():
         assert words in (daemon.wait_state(name, "failed", timeout=60)["error"] or "")
-    assert "ended before it had opened a session" in daemon.screen("mute")
+    daemon.wait_for(lambda: "ended before it had opened a session" in daemon.screen("mute"), what="tmux shows why")
     env = {"AGENTD_API_SOCKET": str(daemon.api_socket), "AGENTD_CONFIG": str(daemon.jcard)}
     found = Client(daemon.folder, env)("validate", "--json")
     errors = cast("list[Json]", cast("Json", found.document)["errors"])

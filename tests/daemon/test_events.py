@@ -122,10 +122,10 @@ def test_what_an_operator_does_to_tmux_and_what_is_killed_is_told(daemon: Daemon
     daemon.wait_state("shown", "failed")
     declare(daemon, stay("shown"))
     daemon.wait_gone("stubborn")
-    # The agent has its own end from the terminal that is gone, before tmux tells of that or after.
-    assert {"session_lost", "exited", "failed"} <= set(kinds(daemon, "shown")[3:])
     end = ["stopping", "killed", "exited", "stopped", "removed"]
     tells(daemon, "stubborn", 3, end)
+    # The agent has its own end from the terminal that is gone, before tmux tells of that or after.
+    assert {"session_lost", "exited", "failed"} <= set(kinds(daemon, "shown")[3:])
     pid = daemon.tmux_pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)

@@ -27,11 +27,13 @@ async def test_a_gateway_on_postgresql_recovers_as_well(gateway: Gateway, postgr
     url = await postgresql.database()
     gateway.start(f"--database={url}")
     made = session(gateway)
-    first, second = send(gateway, made, "STUB-SLEEP:0.5 one"), send(gateway, made, "two")
+    gate = gateway.daemon.folder / "gate"
+    first, second = send(gateway, made, f"STUB-UNTIL:{gate} one"), send(gateway, made, "two")
     wait_activity(gateway, first, "working")
     gateway.kill()
     gateway.restart()
-    assert wait(gateway, first)["result_text"] == "You said: STUB-SLEEP:0.5 one"
+    gate.touch()
+    assert wait(gateway, first)["result_text"] == f"You said: STUB-UNTIL:{gate} one"
     assert wait(gateway, second)["result_text"] == "You said: two"
     assert [role for role, _ in said(gateway, made)] == ["user", "user", "assistant", "assistant"]
 
@@ -48,46 +50,50 @@ def said(gateway: Gateway, session_id: str) -> list[tuple[str, str]]:
     return [(data["role"], data["text"]) for data in found]
 
 
-@pytest.mark.parametrize("sleep", ["0.5", "1.5"])
-def test_the_next_gateway_recovers_what_was_at_work_and_what_waited(gateway: Gateway, sleep: str) -> None:
-    made = session(gateway)
-    first, second = send(gateway, made, f"STUB-SLEEP:{sleep} one"), send(gateway, made, "two")
+@pytest.mark.parametrize("ends", ["between", "with the next"])
+def test_the_next_gateway_recovers_what_was_at_work_and_what_waited(gateway: Gateway, ends: str) -> None:
+    made, gate = session(gateway), gateway.daemon.folder / "gate"
+    first, second = send(gateway, made, f"STUB-UNTIL:{gate} one"), send(gateway, made, "two")
     wait_activity(gateway, first, "working")
     gateway.kill()
-    if sleep == "0.5":
+    if ends == "between":
         # Its turn ends while no gateway is there.
+        gate.touch()
         gateway.daemon.wait_for(
             lambda: {agent["activity"] for agent in gateway.daemon.agents().values() if agent["owner"]} == {"idle"}
         )
     gateway.restart()
-    assert wait(gateway, first)["result_text"] == f"You said: STUB-SLEEP:{sleep} one"
+    gate.touch()
+    assert wait(gateway, first)["result_text"] == f"You said: STUB-UNTIL:{gate} one"
     assert wait(gateway, second)["result_text"] == "You said: two"
     assert [role for role, _ in said(gateway, made)] == ["user", "user", "assistant", "assistant"]
     cursors = [event["cursor"] for event in events(gateway, made)]
     assert cursors == sorted(set(cursors))
     texts = [event["data"]["text"] for event in events(gateway, made) if event["event_type"] == "run.output"]
-    assert "".join(texts) == f"You said: STUB-SLEEP:{sleep} oneYou said: two"
+    assert "".join(texts) == f"You said: STUB-UNTIL:{gate} oneYou said: two"
 
 
 def test_a_gateway_that_is_stopped_leaves_turns_to_their_agents(gateway: Gateway) -> None:
-    made = session(gateway)
-    run_id = send(gateway, made, "STUB-SLEEP:1 one")
+    made, gate = session(gateway), gateway.daemon.folder / "gate"
+    run_id = send(gateway, made, f"STUB-UNTIL:{gate} one")
     wait_activity(gateway, run_id, "working")
     gateway.restart()
     assert gateway.ask("GET", f"/runs/{run_id}")["run"]["status"] == "running"
-    assert wait(gateway, run_id)["result_text"] == "You said: STUB-SLEEP:1 one"
+    gate.touch()
+    assert wait(gateway, run_id)["result_text"] == f"You said: STUB-UNTIL:{gate} one"
 
 
 def test_turns_go_on_while_agentd_is_killed_and_started_again(gateway: Gateway) -> None:
-    made = session(gateway)
-    run_id = send(gateway, made, "STUB-SLEEP:1 one")
+    made, gate = session(gateway), gateway.daemon.folder / "gate"
+    run_id = send(gateway, made, f"STUB-UNTIL:{gate} one")
     wait_activity(gateway, run_id, "working")
     gateway.daemon.kill()
     assert gateway.ask("GET", "/health")["agentd"] == "unreachable"
     assert gateway.ask("GET", "/daemon/status")["daemon_health"] == "degraded"
     waiting = send(gateway, session(gateway), "two")
     gateway.daemon.start()
-    assert wait(gateway, run_id)["result_text"] == "You said: STUB-SLEEP:1 one"
+    gate.touch()
+    assert wait(gateway, run_id)["result_text"] == f"You said: STUB-UNTIL:{gate} one"
     assert wait(gateway, waiting)["result_text"] == "You said: two"
 
 

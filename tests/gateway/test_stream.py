@@ -141,9 +141,9 @@ async def test_a_page_of_another_origin_cannot_follow_by_websocket(
 async def test_streams_and_waits_end_in_words_when_the_gateway_stops(
     served: Gateway, client: aiohttp.ClientSession
 ) -> None:
-    session = await asyncio.to_thread(conversation, served)
+    session, gate = await asyncio.to_thread(conversation, served), served.daemon.folder / "gate"
     run = await asyncio.to_thread(
-        served.ask, "POST", "/runs", {"session_id": session, "prompt": "STUB-SLEEP:2"}, token=ALICE
+        served.ask, "POST", "/runs", {"session_id": session, "prompt": f"STUB-UNTIL:{gate}"}, token=ALICE
     )
     async with (
         client.get(f"{served.url}/stream?cursor=now") as response,
@@ -164,5 +164,6 @@ async def test_streams_and_waits_end_in_words_when_the_gateway_stops(
         assert waited["timed_out"]
     assert await asyncio.to_thread(served.wait_exit) == 0
     await asyncio.to_thread(served.start)
+    gate.touch()
     done = await asyncio.to_thread(served.ask, "GET", f"/runs/{run['run']['id']}/wait", token=ALICE)
     assert done["run"]["status"] == "succeeded", "the next gateway tells how the turn ended"

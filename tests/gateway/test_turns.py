@@ -59,9 +59,10 @@ def test_the_conversation_of_the_declared_agent_itself_needs_no_other(gateway: G
 
 def test_runs_of_one_conversation_wait_for_each_other_and_no_more_work_than_may(gateway: Gateway) -> None:
     one, two, three = (session(gateway) for _ in range(3))
-    first = send(gateway, one, "STUB-SLEEP:0.6 first")
+    gate = gateway.daemon.folder / "gate"
+    first = send(gateway, one, f"STUB-UNTIL:{gate} first")
     second = send(gateway, one, "second")
-    other = send(gateway, two, "STUB-SLEEP:0.6 other")
+    other = send(gateway, two, f"STUB-UNTIL:{gate} other")
     last = send(gateway, three, "last")
     wait_status(gateway, other, "running")
     assert [status(gateway, each) for each in (first, second, last)] == ["running", "queued", "queued"]
@@ -71,6 +72,7 @@ def test_runs_of_one_conversation_wait_for_each_other_and_no_more_work_than_may(
     assert (diagnosed["likely_issue"], diagnosed["queue_position"]) == ("waiting_for_worker", 2)
     counts = gateway.ask("GET", "/daemon/status")
     assert counts["queue_counts"] == {"queued_count": 2, "running_count": 2}
+    gate.touch()
     runs = [wait(gateway, each) for each in (first, second, other, last)]
     assert [run["status"] for run in runs] == ["succeeded"] * 4
     assert runs[0]["ended_at"] <= runs[1]["started_at"]
@@ -171,7 +173,8 @@ def test_a_child_asks_its_parent_and_goes_on_with_the_answer(gateway: Gateway) -
     grandchild = gateway.ask("POST", f"/runs/{child_run['id']}/spawn", {"task": "more"})
     assert grandchild["run"]["parent_run_id"] == child_run["id"], "after its end, too"
 
-    asking = gateway.ask("POST", f"/sessions/{child['id']}/messages", {"text": "STUB-SLEEP:0.5 ask"})["run"]["id"]
+    gate = gateway.daemon.folder / "gate"
+    asking = send(gateway, child["id"], f"STUB-UNTIL:{gate} ask")
     wait_status(gateway, asking, "running")
     body = {"text": "May I?", "request_kind": "question"}
     reply = gateway.ask("POST", f"/runs/{asking}/reply-parent", body)
@@ -179,12 +182,13 @@ def test_a_child_asks_its_parent_and_goes_on_with_the_answer(gateway: Gateway) -
     assert reply["event"]["event_type"] == "parent.request"
     assert status(gateway, asking) == "awaiting_parent"
     # Its turn ends, and it waits.
+    gate.touch()
     gateway.daemon.wait_for(
         lambda: not gateway.ask("GET", f"/runs/{asking}/diagnose")["diagnostics"]["worker_alive"],
         what="its turn is over",
     )
     waits = gateway.ask("GET", f"/runs/{asking}")["run"]
-    assert (waits["status"], waits["result_text"]) == ("awaiting_parent", "You said: STUB-SLEEP:0.5 ask")
+    assert (waits["status"], waits["result_text"]) == ("awaiting_parent", f"You said: STUB-UNTIL:{gate} ask")
     sent = gateway.ask("POST", f"/sessions/{child['id']}/send", {"text": "You may.", "from_run_id": parent_run})
     assert (sent["run"]["id"], sent["message"]["role"]) == (asking, "parent")
     assert wait(gateway, asking)["result_text"] == "You said: You may."

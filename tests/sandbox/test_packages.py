@@ -81,7 +81,9 @@ def test_a_program_of_a_package_is_an_agents_own_program(sandboxed: Sandboxed) -
     scripted(sandboxed)
     sandboxed.start(jcard({**agent("a", "hello-extra"), "command": ["hello-extra"]}))
     assert sandboxed.daemon.wait_state("a", "exited", "failed")["exit_code"] == 0
-    assert "from Nix" in sandboxed.daemon.screen("a", history=True)
+    sandboxed.daemon.wait_for(
+        lambda: "from Nix" in sandboxed.daemon.screen("a", history=True), what="tmux shows what it said"
+    )
 
 
 @pytest.mark.thorough

@@ -96,4 +96,4 @@ def test_a_read_only_checkout_is_one(sandboxed: Sandboxed, kind: str) -> None:
     sandboxed.start(jcard(agent))
     ended = daemon.wait_state("a", "exited", "failed", timeout=30)
     assert ended["exit_code"] == 0, daemon.screen("a", history=True)
-    assert "first" in daemon.screen("a", history=True)
+    daemon.wait_for(lambda: "first" in daemon.screen("a", history=True), what="tmux shows what git read")
