@@ -283,7 +283,7 @@ class Daemon:
         context = load_context(settings.config, user.name, user.home, harnesses, data_dir)
         identities = await recorded_folders(reconciler.host.tmux)
         files = ConfigFiles(settings.config, settings.config_dir, context, self._looks, identities, self._clock.now)
-        ports = PortLedger(settings.state_dir / PORTS, reconciler.host.emit)
+        ports = PortLedger(settings.state_dir / PORTS, reconciler.host.emit, asyncio.get_running_loop())
         resolver = Resolver(harnesses, user.name, reconciler.panes.digest_key, ports)
         inputs = Inputs(files, settings.secret_dir, resolver, user if user.switch else None, self._looks)
         return inputs, files, context

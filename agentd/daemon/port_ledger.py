@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -34,12 +35,17 @@ class PortLedger:
         Of the file.
     sink
         Takes the event that an agent got ports.
+    loop
+        In which the sink is called, where ports are given in a thread.
     """
 
-    def __init__(self, path: Path, sink: Callable[[Event], None]) -> None:
+    def __init__(
+        self, path: Path, sink: Callable[[Event], None], loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
         form = Format(_VERSION, _ports_of, unversioned=True)
-        self._file = KeptFile(path, form, self._not_kept)
+        self._file = KeptFile(path, form, self._not_kept, loop)
         self._sink = sink
+        self._loop = loop
         self._held: Ports | None = None
         """``None`` until an agent wants one: the file is not read before."""
 
@@ -60,8 +66,14 @@ class PortLedger:
             if ports != held.get(name) and ports:
                 shown = [f"{variable}={port}" for variable, port in ports.items()]
                 log.info("ports_assigned", agent=name, ports=shown)
-                self._sink(Event(EventKind.PORTS_ASSIGNED, name, None, {"ports": shown}))
+                self._tell(Event(EventKind.PORTS_ASSIGNED, name, None, {"ports": shown}))
         return self._held
+
+    def _tell(self, event: Event) -> None:
+        if self._loop is None:
+            self._sink(event)
+        else:
+            self._loop.call_soon_threadsafe(self._sink, event)
 
     def _read(self) -> Ports:
         try:
@@ -72,7 +84,7 @@ class PortLedger:
             return {}
 
     def _write(self, ports: Ports) -> None:
-        """Write them down before anything is launched with them: 0.1 ms, and rare."""
+        """Write them down before anything is launched with them."""
         self._file.keep(ports)
 
     def _not_kept(self, reason: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +26,21 @@ class KeptFile(VersionedFile[Found]):
         As of `VersionedFile`.
     not_kept
         Told why it cannot be written, once until it could be.
+    loop
+        That waits until something that a thread kept, and could not write, is tried again.
     """
 
-    def __init__(self, path: Path, form: Format[Found], not_kept: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        form: Format[Found],
+        not_kept: Callable[[str], None],
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         super().__init__(path, form)
         self._not_kept = not_kept
+        self._loop = loop
+        self._writing = threading.Lock()
         self._unwritten: Mapping[str, object] | None = None
         """What could not be written."""
         self._again: asyncio.TimerHandle | None = None
@@ -45,11 +57,12 @@ class KeptFile(VersionedFile[Found]):
         """Write it, unless a newer agentd's is there, and say whether it stands there.
 
         In an event loop this takes 0.1 ms: it outlives agentd then, and soon a power failure, too; what could not be
-        written is tried again until it is, or something else is kept. Elsewhere it is on the disk when this returns,
-        and tried once.
+        written is tried again until it is, or something else is kept. In a thread it is on the disk when this returns,
+        and tried again, in another thread, only where there is a loop to wait.
         """
         if not self.newer:
-            self._write(content)
+            with self._writing:
+                self._write(content)
         return self.written
 
     def _write(self, content: Mapping[str, object]) -> None:
@@ -65,10 +78,24 @@ class KeptFile(VersionedFile[Found]):
             self._unwritten = content
             if loop is not None:
                 self._again = loop.call_later(AGAIN, self._write, content)
+            elif self._loop is not None:
+                # The loop may have ended: then the next agentd knows no better.
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._try_again_later, content)
             return
         self._unwritten = None
         if loop is not None:
             self._sync_soon()
+
+    def _try_again_later(self, content: Mapping[str, object]) -> None:
+        assert self._loop is not None
+        again = partial(in_thread, f"{self.path.name} again", partial(self._write_again, content))
+        self._loop.call_later(AGAIN, again)
+
+    def _write_again(self, content: Mapping[str, object]) -> None:
+        with self._writing:
+            if self._unwritten is content:
+                self._write(content)
 
     def _sync_soon(self) -> None:
         """Bring it to the disk, for which nobody waits."""

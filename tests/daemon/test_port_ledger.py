@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from agentd.daemon.port_ledger import PortLedger
+from agentd.files import kept_file
+from agentd.model.events import Event
 from agentd.model.spec import AgentSpec
 from agentd.supervise.ports import Ports
+from tests.support.waiting import until
 
 
 def given(path: Path, *names: str) -> Ports:
@@ -69,3 +74,22 @@ def test_a_folder_in_its_place_keeps_nothing_and_stops_nobody(tmp_path: Path) ->
     path = tmp_path / "ports.json"
     (path / "x").mkdir(parents=True)
     assert given(path, "a")["a"].keys() == {"PORT"}
+
+
+async def test_what_is_given_in_a_thread_is_told_in_the_loop_and_written_once_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_file, "AGAIN", 0.01)
+    told: list[threading.Thread] = []
+
+    def tell(_: Event) -> None:
+        told.append(threading.current_thread())
+
+    path = tmp_path / "state" / "ports.json"
+    ledger = PortLedger(path, tell, asyncio.get_running_loop())
+    ports = await asyncio.to_thread(ledger.give, [shop("a")])
+    assert told == [threading.current_thread()]
+    assert not path.exists()
+    path.parent.mkdir()
+    await until(path.exists)
+    assert json.loads(path.read_text()) == ports

@@ -76,6 +76,26 @@ def test_without_an_event_loop_it_is_on_the_disk_when_that_returns(path: Path, m
     assert [inode for inode, _ in synced] == [path.stat().st_ino, path.parent.stat().st_ino]
 
 
+async def test_what_a_thread_could_not_write_is_written_again_unless_something_else_was_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_file, "AGAIN", 0.01)
+    file = KeptFile(path, Format(1, number_of), lambda _: None, asyncio.get_running_loop())
+    in_the_way = path.with_name(".kept.json.new")
+    in_the_way.mkdir()
+    for number in (1, 2):
+        assert not await asyncio.to_thread(file.keep, {"number": number})
+    in_the_way.rmdir()
+    await until(lambda: file.written)
+    assert kept(path).read() == 2
+    in_the_way.mkdir()
+    assert not await asyncio.to_thread(file.keep, {"number": 3})
+    in_the_way.rmdir()
+    # Whichever is first: what was kept last stands there.
+    assert await asyncio.to_thread(file.keep, {"number": 4})
+    assert kept(path).read() == 4
+
+
 def watch_syncs(monkeypatch: pytest.MonkeyPatch, go_on: threading.Event | None) -> list[tuple[int, int]]:
     """Note the inode of whatever is synced, and the number that it holds; that may take until it may go on."""
     synced: list[tuple[int, int]] = []
