@@ -87,10 +87,14 @@ class ProcessWatch:
         return AgentProcesses(agent.name, len(found), sum(each.memory_bytes for each in found), by_command(found))
 
     def families(self) -> Iterator[Family]:
-        """What the last look found."""
+        """What the last look found of agents that run."""
         counts: dict[tuple[str, ...], float] = {}
         memory: dict[tuple[str, ...], float] = {}
+        agents = self._reconciler.agents
         for agent, found in sorted(self._found.items()):
+            # There is no other look while none runs.
+            if (known := agents.get(agent)) is None or not known.life.state.live:
+                continue
             for kind in ProcessKind:
                 those = [each for each in found if each.kind is kind]
                 counts[agent, kind.value] = len(those)

@@ -90,6 +90,9 @@ def test_orphans_of_an_idle_agent_are_ended_and_its_servers_and_tools_are_not(da
     wait_doing(daemon, "working", "in the background: sleep 4715")
     measured = daemon.request("GET", "/metrics").body.decode()
     assert 'agentd_agent_processes{agent="a",kind="server"} 1' in measured
+    daemon.write_jcard("# nobody\n")
+    daemon.wait_gone("a")
+    assert 'agentd_agent_processes{agent="a"' not in daemon.request("GET", "/metrics").body.decode()
 
 
 def test_few_and_short_names_are_shown() -> None:
