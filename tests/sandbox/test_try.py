@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -123,9 +125,13 @@ def test_a_signal_is_passed_on_and_nothing_outlives_it(running: Sandboxed, clien
     wait_for(ready.exists, what="it runs")
     below = psutil.Process(started.pid).children(recursive=True)
     assert below
+    opened = [each.readlink() for each in Path(f"/proc/{started.pid}/fd").iterdir()]
+    (folder,) = [each for each in opened if each.name.startswith("agentctl-sandbox-")]
     started.kill()
     started.communicate(timeout=30)
     assert not psutil.wait_procs(below, timeout=30)[1]
+    # Nobody is left to remove it.
+    shutil.rmtree(folder)
 
 
 @pytest.mark.thorough
