@@ -13,6 +13,9 @@ from agentd.model.user import AgentUser
 _LONGEST: Final = 256
 """Bytes of a first line that Linux reads."""
 
+_AS_WRITTEN: Final = re.compile(r"[\w.+-]+", re.ASCII)
+"""Words that ``env -S``, which knows quotes, escapes and variables, takes as they stand."""
+
 
 def interpreter_of(program: str, user: AgentUser) -> tuple[str, str | None] | None:
     """Read which interpreter a script names, and which program that one is to find on the PATH.
@@ -39,7 +42,8 @@ def interpreter_of(program: str, user: AgentUser) -> tuple[str, str | None] | No
     interpreter, *sought = [word for word in re.split("[ \t]+", os.fsdecode(first[2:])) if word] or [""]
     if not interpreter:
         return None
-    if sought[:1] == ["-S"]:
-        del sought[0]
+    split = sought[:1] == ["-S"]
+    sought = sought[split:]
     plain = bool(sought) and not sought[0].startswith("-") and not {"/", "="} & set(sought[0])
+    plain = plain and (not split or _AS_WRITTEN.fullmatch(sought[0]) is not None)
     return interpreter, sought[0] if plain and os.path.basename(interpreter) == "env" else None  # noqa: PTH119 (text)

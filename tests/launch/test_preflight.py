@@ -253,6 +253,8 @@ def script(path: Path, first: str) -> str:
     [
         *("#!/bin/sh", "#! /bin/sh -eu", "#!/usr/bin/env sh", "#!/usr/bin/env -S sh -eu", "#!/usr/bin/env -i sh"),
         *("#!/usr/bin/env A=1 sh", "#!/usr/bin/env", "#!", "#! ", "", "\x7fELF", "#!\0"),
+        # What env takes apart and fills in by rules of its own.
+        *('#!/usr/bin/env -S "sh" -eu', "#!/usr/bin/env -S ${SHELL_OF_MINE} -eu", "#!/usr/bin/env -S sh\r"),
     ],
 )
 def test_a_script_whose_interpreter_is_there_will_do(short_folder: Path, first: str) -> None:
