@@ -120,7 +120,7 @@ class Notifier:
             await asyncio.wait([attempt], timeout=LIMIT + 1)
             if not attempt.done():
                 raise DeliveryError(f"it took longer than {LIMIT:.0f} s")
-            del self._let_go[rule]
+            self._let_go.pop(rule, None)
             attempt.result()
         finally:
             delivery.cancel()

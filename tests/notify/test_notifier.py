@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import getpass
 import hashlib
@@ -10,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -129,6 +130,28 @@ async def test_a_rule_that_goes_tells_no_more_and_one_that_stays_goes_on(web: Ho
         notifier.take(FAILED)
         await until(lambda: web.posts)
     assert len(web.posts) == 1
+
+
+async def test_a_rule_goes_on_where_the_files_change_just_as_it_has_told_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attempts: list[asyncio.Future[None]] = []
+
+    def made(_name: str, _job: Callable[[], None]) -> asyncio.Future[None]:
+        attempts.append(asyncio.get_running_loop().create_future())
+        return attempts[-1]
+
+    monkeypatch.setattr(module, "in_thread", made)
+    rule = NotifyRule(ON_FAILED, None, ("true",))
+    async with telling(rule) as notifier:
+        notifier.take(FAILED)
+        await until(lambda: len(attempts) == 1)
+        attempts[0].set_result(None)
+        # Before whoever waits for the attempt goes on.
+        notifier.configure([rule], {})
+        notifier.take(FAILED)
+        await until(lambda: len(attempts) == 2)
+        attempts[1].set_result(None)
 
 
 async def test_a_flood_is_bounded_and_said(web: Hooks) -> None:
