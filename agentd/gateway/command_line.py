@@ -14,6 +14,7 @@ from agentd.model.gateway import DEFAULT_CONCURRENCY, DEFAULT_LISTEN
 from agentd.settings.extras import how_to_install
 from agentd.settings.flags import GATEWAY_FIELDS
 from agentd.settings.folders import SettingsError
+from agentd.settings.go_flags import refuse_unknown
 from agentd.settings.lean_imports import import_aiohttp_without_certificates, import_structlog_alone
 from agentd.settings.options import USAGE_ERROR, add_options, settings_from
 
@@ -113,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     parser = build_parser()
+    refuse_unknown(parser, argv)
     arguments = parser.parse_args(argv)
     try:
         daemon = settings_from(arguments, os.environ)

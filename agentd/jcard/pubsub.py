@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Annotated, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -15,6 +16,7 @@ from agentd.jcard.channel_table import WHERE_IT_BELONGS, ChannelSettings, contra
 from agentd.jcard.checks import check_not_empty
 from agentd.jcard.explain import Fault, faults, field_name
 from agentd.model.channels import Backend, ChannelDeclaration
+from agentd.text.quoting import quote
 
 
 class PubsubSettings(ChannelSettings):
@@ -62,7 +64,10 @@ def read_pubsub(config: Mapping[str, object]) -> PubsubSettings:
     config, wrong = own_form(config)
     for name in ("backend", "channel_name"):
         if name not in config:
-            raise PubsubError(name, "missing")
+            others = [key for key in config if key not in PubsubSettings.model_fields]
+            close = get_close_matches(name, others, n=1)
+            found = f"; found {quote(close[0])}, which is no field" if close else ""
+            raise PubsubError(name, f"missing{found}")
     if wrong:
         raise PubsubError(field_name(wrong[0].path), wrong[0].message)
     try:

@@ -46,6 +46,22 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[ar
     return parsed, [*rest[:end], *rest[end + 1 :]]
 
 
+def refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Refuse the first flag that is none: argparse takes its value for a word, and complains of that.
+
+    Raises
+    ------
+    SystemExit
+        With status 2 for an unknown flag.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    known = {string for action in parser._actions for string in action.option_strings}  # noqa: SLF001 (as below)
+    for argument in arguments[:end]:
+        flag = argument.partition("=")[0]
+        if flag.startswith("--") and flag not in known:
+            _refuse(parser, flag)
+
+
 def notes(words: Sequence[str]) -> list[str]:
     """Say which parts of a command line have no effect: one text, or none."""
     return [f"{' '.join(words)}: no flag, and agentd has no commands; agentctl has"] if words else []

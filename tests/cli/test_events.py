@@ -104,6 +104,16 @@ def test_a_kind_that_this_version_does_not_know_is_asked_for_with_a_warning(clie
     assert 'no kind "exitted"' in done.err
 
 
+@pytest.mark.usefixtures("tell")
+def test_what_is_misspelt_is_told_where_nothing_is_found(client: Client) -> None:
+    done = client("events", "--kind", "exitd", "--agent", "reviewr-0")
+    assert (done.status, done.out) == (0, "")
+    assert 'knows no kind "exitd"; did you mean exited?' in done.err
+    assert 'there is no agent "reviewr-0": ' in done.err
+    # Events are kept of agents that are no longer there.
+    assert client("events", "--agent", "reviewer-0").err == ""
+
+
 @pytest.mark.parametrize(
     "arguments", [["--since", "yesterday"], ["-n", "-1"], ["-n", "x"], ["--since", "1", "-n", "1"]]
 )

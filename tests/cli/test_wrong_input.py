@@ -70,6 +70,7 @@ def test_an_empty_text_is_no_name_and_no_path(client: Client, jcard: Path, argum
         (["status", "--wtch"], "did you mean --watch by --wtch?"),
         (["add", "x", "--harnes", "codex"], "did you mean --harness by --harnes?"),
         (["wait", "x", "--fro=running"], "did you mean --for by --fro?"),
+        (["--jsn", "status"], "did you mean --json by --jsn?"),
     ],
     ids=str,
 )
@@ -79,6 +80,29 @@ def test_a_misspelt_option_is_told_with_the_one_that_was_meant(
     done = client(*arguments)
     assert done.status == 2
     assert meant in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [["session", "create", "--agent"], ["run", "wait", "r1", "--timeout-s"]], ids=str)
+def test_an_option_without_its_value_takes_no_word_for_it(client: Client, arguments: list[str]) -> None:
+    done = client(*arguments)
+    assert done.status == 2
+    assert f"argument {arguments[-1]}: expected one argument" in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--channel", "c", "--session-id", "s"], "--channel and --session-id both say where it goes"),
+        (["--session-id", "s", "--metadata", "{}"], "--metadata is for --channel, which is missing"),
+    ],
+    ids=str,
+)
+def test_a_message_that_is_for_a_channel_and_a_session_is_sent_to_neither(
+    client: Client, arguments: list[str], said: str
+) -> None:
+    done = client("message", "send", "--text", "x", *arguments)
+    assert done.status == 2
+    assert said in done.err
 
 
 def test_unset_refuses_what_is_no_field_unless_the_file_has_it(client: Client, jcard: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd.gateway.command_line import main
 from tests.gateway.stand_in import declare, session
 from tests.support.gateway import Gateway
 
@@ -95,7 +96,16 @@ def test_an_address_that_is_taken_is_named(gateway: Gateway) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        assert f"--listen {address}: Address already in use" in refused(gateway, listen=[address])
+        said = refused(gateway, listen=[address])
+        assert f"--listen {address}: Address already in use; stop the program that listens there" in said
+
+
+def test_a_misspelt_flag_is_told_with_the_one_that_was_meant(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--databse", f"sqlite:///{tmp_path}/x.db"])
+    assert "unrecognized arguments: --databse; did you mean --database?" in capsys.readouterr().err
 
 
 def test_a_database_of_another_schema_is_refused_if_it_must_not_be_migrated(gateway: Gateway) -> None:

@@ -55,6 +55,11 @@ def test_what_a_user_may_not_have(config: dict[str, object], said: str) -> None:
     assert "pa55" not in str(caught.value)
 
 
+def test_a_misspelt_name_of_what_is_missing_is_told() -> None:
+    with pytest.raises(PubsubError, match=re.escape('channel_name: missing; found "chanel_name", which is no field')):
+        read_pubsub({"backend": "redis", "chanel_name": "c"})
+
+
 def test_the_password_of_a_url_is_told_by_itself() -> None:
     settings = read_pubsub({"backend": "redis", "channel_name": "c", "url": "redis://ann:p%405@[::1]:7/2"})
     assert (settings.url, settings.password) == ("redis://ann@[::1]:7/2", "p@5")

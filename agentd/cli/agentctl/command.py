@@ -31,6 +31,7 @@ _UNKNOWN_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(.*)' \(choos
 _QUOTED = re.compile(r"[\w-]+")
 _COMMAND_MISSING = "arguments are required: COMMAND"
 _MISSING = "the following arguments are required: "
+_UNKNOWN_OPTION = "unrecognized arguments: "
 _SURE = 0.8
 """Similarity of an option that was probably meant."""
 
@@ -208,7 +209,7 @@ class Parser(argparse.ArgumentParser):
             parsed.fields = [word for word in left if not word.startswith("-")]
             left = [word for word in left if word.startswith("-")]
         if left and self.is_command:
-            self.error(f"unrecognized arguments: {' '.join(left)}{self._meant(left)}")
+            self.error(f"{_UNKNOWN_OPTION}{' '.join(left)}{self._meant(left)}")
         return parsed, left
 
     def _meant(self, words: Sequence[str]) -> str:
@@ -239,7 +240,10 @@ class Parser(argparse.ArgumentParser):
             else:
                 options.append(word)
                 if self._takes_next(word):
-                    options += islice(rest, 1)
+                    value = list(islice(rest, 1))
+                    if not value:
+                        return list(given)  # A word would be taken for it; so argparse says that it is missing.
+                    options += value
         mark = ["--"] if any(len(word) > 1 and word.startswith("-") for word in words) else []
         return [*options, *mark, *words]
 
@@ -273,7 +277,7 @@ class Parser(argparse.ArgumentParser):
             message += f": did you mean {' or '.join(close)}?" if close else ""
         elif message.endswith(_COMMAND_MISSING):
             message = "name a command, such as agentctl status; new here? agentctl help getting-started"
-        elif message.startswith(_MISSING):
+        elif message.startswith(_MISSING) or (message.startswith(_UNKNOWN_OPTION) and not self.is_command):
             message += self._meant(self._given)
         raise CommandLineError(f"{self.prog}: {message}; see {self.prog} --help", self.format_usage())
 

@@ -116,7 +116,7 @@ class Channel:
 
     async def take(self, incoming: Incoming) -> bool:
         """Take a message; says whether something was stored."""
-        what = read(incoming.data)
+        what = read(incoming.data) if incoming.fault is None else Bad(incoming.fault)
         try:
             match what:
                 case Said():

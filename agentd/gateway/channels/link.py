@@ -50,6 +50,8 @@ class Incoming:
     name: str | None
     """The broker's own id of it."""
     data: bytes
+    fault: str | None = None
+    """Why it can be no message, if whoever reads the broker knows."""
 
 
 class Handler(Protocol):

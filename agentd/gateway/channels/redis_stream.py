@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Final, NoReturn, cast
 
 from redis.asyncio import Redis
@@ -27,6 +28,9 @@ _BLOCK: Final = 1.0
 """Seconds that Redis is asked to wait for an entry."""
 
 _AT_ONCE: Final = 50
+
+_SHOWN, _MOST_SHOWN = 80, 5
+"""Characters of a field's name, and fields, of an entry that can be no message."""
 
 _Entry = tuple[bytes, Mapping[bytes, bytes] | None]
 
@@ -92,7 +96,8 @@ class _Stream:
     async def _take(self, entry: _Entry, handler: Handler) -> None:
         identity, fields = entry
         if fields:
-            await handler.take(Incoming(identity.decode(), identity.decode(), _data(fields)))
+            name = identity.decode()
+            await handler.take(Incoming(name, name, _data(fields), _fault(fields)))
         with failing():
             await self._client.xack(self._name, self._group, identity)
 
@@ -122,6 +127,14 @@ def _data(fields: Mapping[bytes, bytes]) -> bytes:
         return fields[FIELD.encode()]
     texts = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}
     return json.dumps(texts).encode()
+
+
+def _fault(fields: Mapping[bytes, bytes]) -> str | None:
+    """Say why an entry can be no message; whoever wrote it waits for an answer."""
+    if FIELD.encode() in fields or b"type" in fields:
+        return None
+    found = ", ".join(name.decode(errors="replace")[:_SHOWN] for name in islice(fields, _MOST_SHOWN))
+    return f"expected the field {FIELD} with the message, or the fields type and content; found {found}"
 
 
 @asynccontextmanager

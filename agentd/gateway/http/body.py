@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
+from agentd.gateway.http.body_fields import fields_at
 from agentd.gateway.http.errors import JSON, ApiError, invalid
 from agentd.jcard.near import did_you_mean
 
@@ -210,7 +211,7 @@ def _fault(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
         case "missing":
             return name, "missing"
         case "extra_forbidden":
-            close = get_close_matches(name.casefold(), model.model_fields, n=1) if len(details["loc"]) == 1 else []
+            close = get_close_matches(str(details["loc"][-1]).casefold(), fields_at(model, details["loc"][:-1]), n=1)
             return name, f"there is no such field{did_you_mean(close[0] if close else None)}"
         case "model_type" | "model_attributes_type":
             return name, f"expected an object, found {_kind(details['input'])}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,11 +61,26 @@ def listening(addresses: Sequence[ListenAddress], group: int | None) -> Iterator
             except SocketTakenError as error:
                 raise GatewayStartError(str(error)) from None
             except OSError as error:
-                raise GatewayStartError(f"--listen {address}: {error.strerror or error}") from None
+                hint = _what_to_do(address, error)
+                raise GatewayStartError(f"--listen {address}: {error.strerror or error}{hint}") from None
             for each in bound.values():
                 stack.callback(each.close)
             sockets |= bound
         yield sockets
+
+
+def _what_to_do(address: ListenAddress, error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "; stop the program that listens there, or name another address with --listen"
+        case errno.EADDRNOTAVAIL:
+            return "; name an address of this machine, such as 127.0.0.1"
+        case errno.EACCES if address.path is None:
+            return "; ports below 1024 are for root: name another one"
+        case errno.EACCES:
+            return "; name a path in a folder that is there, or may be made"
+        case _:
+            return ""
 
 
 def _name(bound: socket.socket) -> str:

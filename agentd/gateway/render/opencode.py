@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from agentd.gateway.model.errors import InvalidRequestError
 from agentd.gateway.model.wanted import WantedAgent, WantedServer, WantedSubagent
 from agentd.gateway.render.rendered import Rendered, description, json_text, refuse_cwd, refuse_tier
 
@@ -23,12 +24,19 @@ def render(agent: WantedAgent) -> Rendered:
         "permission": permission,
         "agent": {each.name: _subagent(agent, each, index) for index, each in enumerate(agent.subagents)},
     }
-    return Rendered({"opencode.json": json_text(document)}, (), refuse_tier(agent.model, "opencode", _EXAMPLE))
+    return Rendered({"opencode.json": json_text(document)}, (), _model(agent.model, "json_config.default_model"))
 
 
 def clean(name: str) -> str:
     """Write a name as OpenCode does in those of tools."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+
+
+def _model(model: str | None, path: str) -> str | None:
+    refuse_tier(model, "opencode", _EXAMPLE, path)
+    if model is not None and not all(model.partition("/")):
+        raise InvalidRequestError(path, f"found {model}, expected PROVIDER/MODEL, such as {_EXAMPLE}")
+    return model
 
 
 def _server(server: WantedServer) -> dict[str, object]:
@@ -40,7 +48,7 @@ def _server(server: WantedServer) -> dict[str, object]:
 
 
 def _subagent(agent: WantedAgent, subagent: WantedSubagent, index: int) -> dict[str, object]:
-    model = refuse_tier(subagent.model, "opencode", _EXAMPLE, f"subagents.{index}.model")
+    model = _model(subagent.model, f"subagents.{index}.model")
     denied = {f"{clean(server.name)}_*": False for server in agent.servers if server.name not in subagent.servers}
     return {
         "mode": "subagent",

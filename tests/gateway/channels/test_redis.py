@@ -78,10 +78,11 @@ def test_bad_messages_are_put_aside_and_others_passed_over(gateway: Gateway, red
     for data in (b'{"type":"greeting"}', b"[1]", b'{"type":"assistant","content":"not ours"}'):
         stream.say(data)
     # As redis-cli does it: XADD agent:c * type user content text.
+    stream.client.xadd(stream.name, {"message": '{"type":"user","content":"in a field of another name"}'})
     stream.client.xadd(stream.name, {"type": "user", "content": "by fields"})
     gateway.daemon.wait_for(lambda: status(gateway)["counts"].get("sent") == 3, what="the good one is answered")
     counts = status(gateway)["counts"]
-    assert (counts["dead"], counts["skipped"], counts["taken"]) == (4, 2, 1)
+    assert (counts["dead"], counts["skipped"], counts["taken"]) == (5, 2, 1)
     dead: Any = stream.client.xrange("agent:c.dead")
     reasons = [json.loads(fields[b"data"])["reason"] for _, fields in dead]
     assert ["expected JSON" in reasons[0], *reasons[1:]] == [
@@ -89,10 +90,11 @@ def test_bad_messages_are_put_aside_and_others_passed_over(gateway: Gateway, red
         "content: expected a text",
         "expected UTF-8, found something else at byte 0",
         "expected a text, found none",
+        "expected the field data with the message, or the fields type and content; found message",
     ]
     metrics = gateway.request("GET", "/metrics").body.decode()
     assert 'agentd_gateway_channel_up{agent="helper",backend="redis",channel="c"} 1.0' in metrics
-    assert 'agentd_gateway_channel_messages{agent="helper",backend="redis",channel="c",outcome="dead"} 4.0' in metrics
+    assert 'agentd_gateway_channel_messages{agent="helper",backend="redis",channel="c",outcome="dead"} 5.0' in metrics
 
 
 @pytest.mark.parametrize("mode", ["stream", "pubsub"])

@@ -6,7 +6,10 @@ import json
 import tomllib
 from pathlib import Path
 
-from agentd.gateway.model.wanted import WantedAgent, WantedServer, WantedTool
+import pytest
+
+from agentd.gateway.model.errors import InvalidRequestError
+from agentd.gateway.model.wanted import WantedAgent, WantedServer, WantedSubagent, WantedTool
 from agentd.gateway.render.render import render
 
 
@@ -28,3 +31,17 @@ def test_gemini_runs_all_tools_of_a_server_but_those_to_be_confirmed() -> None:
     ]
     settings = json.loads(rendered.files[".gemini/settings.json"])
     assert {name: each["command"] for name, each in settings["mcpServers"].items()} == {"toy": "toy", "rest": "toy"}
+
+
+@pytest.mark.parametrize("model", ["gpt", "openai/", "/gpt"])
+def test_opencode_takes_a_model_with_its_provider_alone(model: str) -> None:
+    said = f"found {model}, expected PROVIDER/MODEL, such as anthropic/"
+    with pytest.raises(InvalidRequestError, match=f"json_config.default_model: {said}"):
+        render(WantedAgent("bob", "a", "opencode", (), (), model, None, {}, {}), Path("/x"))
+    subagents = (WantedSubagent("finder", "Find it.", (), model),)
+    with pytest.raises(InvalidRequestError, match=f"subagents.0.model: {said}"):
+        render(WantedAgent("bob", "a", "opencode", subagents, (), "openai/gpt", None, {}, {}), Path("/x"))
+    assert (
+        render(WantedAgent("bob", "a", "opencode", (), (), "openai/gpt", None, {}, {}), Path("/x")).model
+        == "openai/gpt"
+    )

@@ -53,6 +53,27 @@ def test_a_name_that_is_too_long_is_told_the_limit(more: dict[str, Any], field: 
     assert said.endswith(f"; shorten it by {length - most}"), said
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"defualt_model": "x"}, 'json_config.defualt_model: there is no such field; did you mean "default_model"?'),
+        (
+            {"mcp": {"servers": {"toy": {"comand": "x"}}}},
+            'json_config.mcp.servers.toy.comand: there is no such field; did you mean "command"?',
+        ),
+        (
+            {"mcp": {"servers": {"toy": {"command": "x", "tool_calls": [{"nmae": "t", "name": "t"}]}}}},
+            'json_config.mcp.servers.toy.tool_calls.0.nmae: there is no such field; did you mean "name"?',
+        ),
+        ({"surprise": 1}, "json_config.surprise: there is no such field"),
+    ],
+)
+def test_a_misspelt_field_is_told_with_the_one_that_was_meant_wherever_it_stands(
+    config: dict[str, Any], said: str
+) -> None:
+    assert refused(json_config=config) == said
+
+
 def test_the_longest_names_are_taken() -> None:
     body: dict[str, Any] = {"username": "b" * 32, "name": "a" * 29, "json_config": server("s" * 63, "t" * 128)}
     wanted = read(validated(AgentBody, body))

@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from agentd.cli.agentctl.client import Json
 from agentd.cli.agentctl.command import (
@@ -18,6 +19,7 @@ from agentd.cli.agentctl.command import (
     not_empty,
     whole_number,
 )
+from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.model.events import EventKind
 from agentd.text.quoting import printable, quote
 from agentd.text.terminal import BOLD, CYAN, DIM, GREEN, NOTHING, RED, YELLOW, Display
@@ -125,17 +127,31 @@ def _events(invocation: Invocation) -> Status:
         raise UsageError("--since and -n both say where to start; leave one of them out")
     for kind in arguments.kind:
         if kind not in list(EventKind):
-            invocation.warn(f"this version knows no kind {quote(kind)}; see agentctl events --help")
+            close = get_close_matches(kind, list(EventKind), n=1)
+            meant = f"did you mean {close[0]}?" if close else "see agentctl events --help"
+            invocation.warn(f"this version knows no kind {quote(kind)}; {meant}")
     query = _query(arguments)
     if arguments.follow:
+        _warn_of_strangers(invocation)
         return _follow(invocation, query)
     document = invocation.api.get(f"/v1/events?{query.removeprefix('&')}")
+    if not document:
+        _warn_of_strangers(invocation)
     if invocation.as_json:
         invocation.print_document(document)
     else:
         events = document if isinstance(document, list) else []
         invocation.print(_line(event, invocation.display) for event in events if isinstance(event, dict))
     return Status.DONE
+
+
+def _warn_of_strangers(invocation: Invocation) -> None:
+    """Say which agents are not there, of whom events may be kept all the same."""
+    asked = invocation.arguments.agent
+    names = [agent.name for agent in invocation.api.agents()] if asked else []
+    for name in asked:
+        if name not in names:
+            invocation.warn(str(unknown_agent(name, names)))
 
 
 def _of_session(invocation: Invocation) -> Status:

@@ -230,11 +230,21 @@ def _close_session(invocation: Invocation, gateway: Gateway) -> Mapping[str, Jso
     return gateway.delete(f"/sessions/{_quoted(_session_id(invocation))}")
 
 
+_OF_A_CHANNEL: Mapping[str, str] = {"--agent": "agent", "--channel-id": "channel_id", "--metadata": "metadata"}
+
+
 def _send_message(invocation: Invocation, gateway: Gateway) -> Mapping[str, Json]:
     given = invocation.arguments
     text = given.words if given.text is None else given.text
     if text is None:
         raise UsageError("there is no message: give TEXT, --text TEXT, or - for standard input")
+    if given.channel is not None and given.session_id is not None:
+        raise UsageError("--channel and --session-id both say where it goes; leave one of them out")
+    alone = [
+        flag for flag, value in _OF_A_CHANNEL.items() if given.channel is None and getattr(given, value) is not None
+    ]
+    if alone:
+        raise UsageError(f"{alone[0]} is for --channel, which is missing")
     text = sys.stdin.read() if text == "-" else text
     if given.channel is not None:
         said = {"content": text, "agent": given.agent, "channel_id": given.channel_id, "metadata": given.metadata}

@@ -36,6 +36,8 @@ def _next_step(code: str, message: str) -> str:
     if code == _UNAUTHORIZED:
         return "; put one of its tokens into AGENTCTL_AUTH_TOKEN"
     what = message.removeprefix("there is no ").partition(" ")[0]
+    if code == "not_found" and what == "channel":
+        return "; GET /channels shows those that are: the gateway reads [[gateway.channels]] when it starts"
     return f"; {_LISTED[what]} shows those that are" if code == "not_found" and what in _LISTED else ""
 
 
