@@ -120,9 +120,11 @@ class Channels:
         ]
         if not found:
             raise NotFoundError(f"there is no channel {name}" + ("" if agent is None else f" of the agent {agent}"))
-        if len({(declared.backend, declared.where, declared.link) for declared, _ in found}) > 1:
-            agents = ", ".join(sorted({declared.agent for declared, _ in found}))
-            raise InvalidRequestError("agent", f"missing, expected one of {agents}: each has a channel {name}")
+        agents = {declared.agent for declared, _ in found}
+        # Those who share one place all hear it; and one agent hears it wherever it is said.
+        if len(agents) > 1 and len({(declared.backend, declared.where, declared.link) for declared, _ in found}) > 1:
+            named = ", ".join(sorted(agents))
+            raise InvalidRequestError("agent", f"missing, expected one of {named}: each has a channel {name}")
         channel = found[0][1]
         try:
             return channel.state.shown(), await channel.say(data)

@@ -119,14 +119,21 @@ def _failed(run: Run) -> Issue:
 
 _SECRET: Final = re.compile(r"(key|token|secret|password|passwd|credential|auth)", re.IGNORECASE)
 
+_IS: Final = r"""(?:\\{0,8}["'])?\s{0,8}[:=]\s{0,8}"""
+"""What stands between a name and its value, in JSON inside of JSON, too."""
+_QUOTED: Final = r"""\\{1,8}["'][^"'\\]*|"(?:[^"\\]|\\.)*"?|'[^']*'?"""
+"""A value in quotation marks, of which a cut line may have one alone."""
+
 _WITHIN: Final = (
     (re.compile(r"(\b(?:bearer|basic)\s+)[^\s\"',}]+", re.IGNORECASE), r"\1***"),
+    # Whatever the scheme is, and however many cookies there are.
+    (re.compile(rf"""((?:authorization|cookie){_IS})(?:{_QUOTED}|[^"'\n]+)""", re.IGNORECASE), r"\1***"),
     (re.compile(r"(://[^\s:/@]*:)[^\s/@]+@"), r"\1***@"),
+    (re.compile(r"(https?://)[^\s:/@\"']+@", re.IGNORECASE), r"\1***@"),
     (
         re.compile(
             # Bounded: a prompt may stand there, too.
-            rf"""({_SECRET.pattern}[\w.-]{{0,64}}["']?\s{{0,8}}[:=]\s{{0,8}})(?!["']?(?:bearer|basic)\s)"""
-            r"""(?:"[^"]*"|'[^']*'|[^\s"',}]+)""",
+            rf"""({_SECRET.pattern}[\w.-]{{0,64}}{_IS})(?!["']?(?:bearer|basic)\s)(?:{_QUOTED}|[^\s"',}}]+)""",
             re.IGNORECASE,
         ),
         r"\1***",

@@ -253,11 +253,13 @@ def test_what_cannot_be_said_by_a_channel_is_refused_at_once(gateway: Gateway, r
         gateway,
         channel(redis, mode="stream"),
         channel(redis, mode="stream", agent="other", url=f"redis://127.0.0.1:{redis.port}/1"),
+        # The same agent hears it elsewhere, too.
+        channel(redis, mode="stream", agent="other", url=f"redis://127.0.0.1:{redis.port}/2"),
         agents=(AGENT, other),
     )
     gateway.daemon.start()
     gateway.start()
-    for number in range(2):
+    for number in range(3):
         await_connected(gateway, number)
 
     def refused(status: int, **body: object) -> str:

@@ -258,6 +258,13 @@ def test_a_command_line_is_shown_without_what_may_be_secret() -> None:
         "postgresql://agent:hunter2@db/name",
         'mcp_servers.x.env={ REGION = "eu", API_KEY = "hunter2" }',
         '{"env":{"GITHUB_TOKEN": "hunter2"},"headers":{"Authorization":"Bearer hunter2"}}',
+        "Authorization: token hunter2",
+        "-HProxy-Authorization: ApiKey hunter2",
+        "Cookie: session=hunter2; theme=hunter2",
+        "https://hunter2@example.com/repository.git",
+        r'{"args":"{\"API_KEY\": \"hunter2\"}"}',
+        r'{"password":"a\"hunter2"}',
+        '{"password":"hunter2 and more of hunter2',
     ],
 )
 def test_a_word_is_shown_without_what_may_be_secret_inside_of_it(word: str) -> None:
