@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.daemon import Daemon
 from tests.support.fleet_host import Host
+from tests.support.processes import called
 from tests.support.ray_nodes import needs_ray
 from tests.support.waiting import wait_for
 
@@ -34,7 +35,7 @@ def hosts(daemon_factory: Callable[[], Daemon], port: int) -> Iterator[list[Host
             host.start("join", f"127.0.0.1:{port}")
         for host in made[1:]:
             host.wait_ready()
-        wait_for(lambda: len(made[0].ask("GET", "/v1/fleet/hosts")) == 3, _PATIENCE)
+        wait_for(lambda: len(made[0].fleet_hosts()) == 3, _PATIENCE, explain=made[0].log.read_text)
         yield made
     finally:
         for host in reversed(made):
@@ -103,7 +104,7 @@ def test_a_fleet_of_three_hosts(
         return tuple(len(host.running()) for host in hosts) == wanted
 
     def explain() -> str:
-        return f"{[len(host.running()) for host in hosts]} {one.ask('GET', '/v1/fleet/hosts')}"
+        return f"{[len(host.running()) for host in hosts]} {one.fleet_hosts()}"
 
     def wait_spread(*wanted: int) -> None:
         wait_for(lambda: spread(*wanted), _PATIENCE, what=str(wanted), explain=explain)
@@ -133,8 +134,8 @@ def test_a_fleet_of_three_hosts(
 
     # The Controller is killed, and comes back from its ledger: nobody notices.
     before = {**one.running(), **two.running()}
-    # While it answers, the method stands behind its name.
-    [controller] = [each for each in one.processes if "".join(each.cmdline()[:1]).startswith("ray::ControllerActor")]
+    # While it answers, the method stands behind its name; others of Ray's come and go.
+    [controller] = called(one.processes, "ray::ControllerActor")
     controller.kill()
     wait_for(lambda: not controller.is_running(), _PATIENCE)
     wait_for(two.answers, _PATIENCE)

@@ -10,6 +10,7 @@ import pytest
 from agentd.fleet.ray_node import RayNode
 from tests.support.daemon import Daemon
 from tests.support.fleet_host import Host
+from tests.support.processes import called
 from tests.support.ray_nodes import Node, needs_ray
 from tests.support.waiting import wait_for
 
@@ -45,5 +46,5 @@ def test_a_node_of_ray_that_is_there_is_used_and_left(daemon: Daemon, short_fold
         ray.stop()
 
 
-def named(name: str, ray: Node) -> list[int]:
-    return [each.pid for each in ray.processes if any(name in word for word in each.cmdline()[:1])]
+def named(name: str, ray: Node) -> bool:
+    return bool(called(ray.processes, name))

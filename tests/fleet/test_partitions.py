@@ -40,12 +40,6 @@ class Network(Cluster):
     def head(self) -> str:
         return f"{self.places[0].address}:{self.port}"
 
-    def states(self) -> dict[str, str]:
-        """None while nobody answers."""
-        with contextlib.suppress(AssertionError, OSError):
-            return super().states()
-        return {}
-
     def lost(self) -> set[str]:
         return {name for name, state in self.states().items() if state in ("lost", "fenced")}
 

@@ -114,13 +114,13 @@ def test_a_fleet_talks_by_tls_and_hears_nobody_without_its_certificates(
     hosts: list[Host], tmp_path: Path, port: int
 ) -> None:
     one, two = hosts
-    wait_for(lambda: len(one.ask("GET", "/v1/fleet/hosts")) == len(hosts), 60, what="both are hosts")
+    wait_for(lambda: len(one.fleet_hosts()) == len(hosts), 60, what="both are hosts")
     jcard = tmp_path / "fleet.toml"
     jcard.write_text(TICKS)
     two.agentctl("fleet", "apply", str(jcard))
     wait_for(lambda: all(len(host.running()) == len(hosts) for host in hosts), 60, what="they run on both")
     elsewhere = next(iter(two.running()))
-    assert "tick" in one.agentctl("screen", "--fleet", elsewhere)
+    wait_for(lambda: "tick" in one.agentctl("screen", "--fleet", elsewhere), 60, what="its screen is seen")
     assert {each["host"] for each in json.loads(one.agentctl("list", "--fleet", "--json"))} == {"one", "two"}
 
     authority = tmp_path / "fleet.crt"

@@ -15,6 +15,7 @@ import pytest
 from agentd.process.cgroups.usage import Cgroups
 from agentd.process.usage import Tree, UsageMeter
 from tests.support.control_groups import FOLDER, control_groups
+from tests.support.processes import children_named
 from tests.support.waiting import wait_for
 
 MEGABYTES = 40
@@ -71,7 +72,7 @@ def spin(folder: Path, name: str, seconds: float, megabytes: int = MEGABYTES) ->
 def sleeping(launcher: int) -> psutil.Process:
     """Wait for the ``sleep`` that a launcher runs."""
     return wait_for(
-        lambda: next((child for child in psutil.Process(launcher).children() if child.name() == "sleep"), None),
+        lambda: next(iter(children_named(launcher, "sleep")), None),
         what=f"{launcher} sleeps",
     )
 

@@ -123,6 +123,16 @@ def children_named(pid: int, name: str) -> list[psutil.Process]:
     return found
 
 
+def called(processes: Iterable[psutil.Process], name: str) -> list[psutil.Process]:
+    """Give those that have this in the first word of their command lines; any may end meanwhile."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie too
+            if name in "".join(process.cmdline()[:1]):
+                found.append(process)
+    return found
+
+
 def command_lines() -> list[bytes]:
     """Read the arguments of every process on the machine, as anybody may."""
     lines = []

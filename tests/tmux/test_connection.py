@@ -17,7 +17,7 @@ from agentd.tmux.errors import TmuxError, TmuxStartError, TmuxUnreachableError
 from agentd.tmux.protocol import Notification
 from agentd.tmux.server import TmuxServer
 from agentd.tmux.syntax import command
-from tests.support.processes import alive
+from tests.support.processes import alive, children_named
 from tests.support.waiting import until
 from tests.tmux.servers import client_command, clients, environment, tmux, wait_for_screen
 
@@ -199,7 +199,7 @@ async def test_opening_may_be_cancelled_at_any_moment() -> None:
         opening.cancel()
         done, _ = await asyncio.wait([opening], timeout=10)
         assert done, f"hangs when cancelled after {turns} turns of the loop"
-    assert [child for child in psutil.Process().children() if child.name() == "cat"] == []
+    assert children_named(os.getpid(), "cat") == []
 
 
 async def test_a_program_that_cannot_be_started_is_a_start_error(short_folder: Path) -> None:
