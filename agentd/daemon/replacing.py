@@ -23,7 +23,7 @@ def installed_command() -> list[str]:
 
 
 async def why_unusable() -> str | None:
-    """Try the installed program; ``None`` if it works with this command line."""
+    """Try the installed program; ``None`` if it works with this command line. It is ended when this is cancelled."""
     command = [*installed_command(), "--check"]
     try:
         tried = await asyncio.create_subprocess_exec(
@@ -38,10 +38,12 @@ async def why_unusable() -> str | None:
         async with asyncio.timeout(_TRIED_WITHIN):
             _, said = await tried.communicate()
     except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            tried.kill()
-        await tried.wait()
         return f"the installed agentd did not end its --check within {_TRIED_WITHIN:g} s"
+    finally:
+        if tried.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                tried.kill()
+            await tried.wait()
     if tried.returncode in _WORKS and b"Traceback" not in said:
         return None
     last = said.decode(errors="replace").strip().rpartition("\n")[2]

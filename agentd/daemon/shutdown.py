@@ -61,12 +61,24 @@ async def told_to_be_replaced(signals: Signals, looks: Looks) -> bool:
         signals.replace.clear()
         # A thread that hangs in the kernel would hold up the exchange of the program for ever.
         hung = looks.stuck
-        reason = f"{', '.join(hung)} does not answer" if hung else await why_unusable()
+        reason = f"{', '.join(hung)} does not answer" if hung else await _why_unusable(signals.stop)
         if signals.stop.is_set():
             return False
         if reason is None:
             return True
         log.error("not_replaced", reason=reason, effect="this agentd goes on")
+
+
+async def _why_unusable(stop: asyncio.Event) -> str | None:
+    """Try the installed program, until agentd is to end."""
+    trying, told = asyncio.create_task(why_unusable()), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([trying, told], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (trying, told):
+            task.cancel()
+        await asyncio.wait([trying, told])
+    return None if trying.cancelled() else trying.result()
 
 
 async def keeps_agents(on_shutdown: OnShutdown, manager: ServiceManager | None) -> bool:

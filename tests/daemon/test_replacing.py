@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
@@ -12,9 +13,13 @@ import pytest
 
 from agentd import __version__
 from agentd.daemon import replacing
+from agentd.daemon.shutdown import Signals, told_to_be_replaced
+from agentd.files.looks import Looks
 from tests.daemon.support import declare, running, script
 from tests.daemon.test_approvals import client_of
 from tests.support.daemon import Daemon
+from tests.support.processes import alive
+from tests.support.waiting import PATIENCE, until
 
 
 def starts(daemon: Daemon) -> list[dict[str, object]]:
@@ -89,3 +94,20 @@ async def test_an_installed_program_that_does_not_work_takes_over_nothing(
         installed(text)
         found = await replacing.why_unusable()
         assert (found is None) if said is None else said in str(found)
+
+
+async def test_an_installed_program_that_hangs_does_not_keep_agentd_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = tmp_path / "begun"
+    hangs = f"echo $$ >{begun}.new; mv {begun}.new {begun}; exec sleep 600"
+    monkeypatch.setattr(replacing, "installed_command", lambda: ["/bin/sh", "-c", hangs])
+    signals, looks = Signals(), Looks()
+    replaced = asyncio.create_task(told_to_be_replaced(signals, looks))
+    signals.replace.set()
+    await until(begun.exists)
+    signals.stop.set()
+    async with asyncio.timeout(PATIENCE):
+        assert not await replaced
+    assert not alive(int(begun.read_text()))
+    looks.close()
