@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from agentd.daemon.file_changes import FileChanges
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 Wait = Callable[[], "Future[bool]"]
 
-SOON = 5.0
+SOON = PATIENCE
 """Seconds within which everything here happens; nothing waits for as long."""
 
 

@@ -187,7 +187,8 @@ def test_a_kill_in_a_turn_loses_neither_the_turn_nor_those_that_wait(agent: List
     daemon.wait_for(following.over.is_set, what="the stream is over")
     daemon.start("--on-shutdown=keep")
     daemon.wait_state("a", "running")
-    assert agent.message("m1")["status"] == "started"
+    # What was not kept yet when it was killed is told again.
+    agent.wait("m1", "started")
     later = Following(daemon, "a", "?after=5")
     agent.go()
     assert agent.wait("m1", "ended")["final_text"] == "I hear: slow one"

@@ -63,8 +63,8 @@ def test_it_goes_on_once_its_limit_has_reset(daemon: Daemon, client: Client) -> 
     assert limit["resume_at"] == limit["resets_at"]
     assert (limit["action"], limit["source"], limit["resumes"]) == ("wait", "hooks", 0)
     daemon.wait_for(lambda: taken(daemon) == ["limit 4", "continue"], what="it was told to go on")
+    daemon.wait_for(lambda: daemon.agents()["a"]["usage_limit"] is None, what="its turn has begun")
     daemon.wait_for(lambda: daemon.agents()["a"]["activity"] == "idle", what="its turn has ended")
-    assert daemon.agents()["a"]["usage_limit"] is None
     assert event(daemon, "limit_resumed")["data"] == {"run": daemon.agents()["a"]["conversation"], "resumes": 1}
     assert kinds(daemon).count("limit_resumed") == 1
 
@@ -90,6 +90,8 @@ def test_until_when_it_waits_and_why_is_shown_and_an_edit_cancels_it(daemon: Dae
 @pytest.mark.thorough
 def test_the_wait_is_kept_over_restarts_of_agentd(daemon: Daemon, client: Client) -> None:
     before = start(daemon, client, "wait", "limit 4000")
+    # What is not written yet goes with a daemon that is killed.
+    event(daemon, "limit_reached")
     daemon.kill()
     daemon.start()
     daemon.wait_state("a", "running")
