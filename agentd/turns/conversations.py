@@ -28,6 +28,9 @@ _MOST: Final = 4096
 """Agents that are remembered; the oldest go."""
 
 
+_KEPT_WITHIN: Final = 3.0
+
+
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """The conversation of an agent."""
@@ -105,6 +108,14 @@ class Conversations:
             self._again.cancel()
             self._again = None
         in_thread("conversations", self.write).add_done_callback(self._wrote)
+
+    async def kept(self) -> bool:
+        """Write them down, and say whether that was done within some seconds."""
+        try:
+            async with asyncio.timeout(_KEPT_WITHIN):
+                return await in_thread("conversations", self.write)
+        except TimeoutError:
+            return False
 
     def _wrote(self, writing: asyncio.Future[bool]) -> None:
         if not writing.cancelled() and writing.exception() is None and not writing.result() and self._again is None:

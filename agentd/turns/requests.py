@@ -257,8 +257,9 @@ class Requests:
         hook = Hook(name.removesuffix(AGAIN), body, request.peer.pid, again=name.endswith(AGAIN))
         said = await watch.hook(hook)
         if not watch.has_record:
-            # What has an answer is not told again: if we were killed before it was kept, its turn would never end.
-            await self._turns.deliveries.kept()
+            # What has an answer is not told again: if we were killed before it was kept, its turn would never end, and
+            # what it used would count to no budget.
+            await asyncio.gather(self._turns.deliveries.kept(), self._turns.budgets.kept(watch.agent))
         return HttpAnswer(HTTPStatus.OK, said or b"")
 
     def _shown(self, watch: RunWatch, **more: bool) -> HttpAnswer:
@@ -276,7 +277,7 @@ class Requests:
             case "POST", ["answer" | "interrupt" | "approvals" as act]:
                 return await self._act(request, name, act)
             case "POST", ["conversation"]:
-                turns.restore(name, _conversation(_object(request.body)))
+                await turns.restore(name, _conversation(_object(request.body)))
                 return HttpAnswer(HTTPStatus.OK, b"{}")
             case "POST", ["messages"]:
                 body = _object(request.body)

@@ -154,12 +154,16 @@ class TurnsThread:
         """Remember a conversation."""
         facts = run.run.facts
         assert run.session is not None
-        self.restored(facts.agent, Remembered(facts.harness, str(facts.workdir), run.session, facts.run_id))
+        self._remember(facts.agent, Remembered(facts.harness, str(facts.workdir), run.session, facts.run_id))
 
-    def restored(self, agent: str, conversation: Remembered) -> None:
-        """Remember a conversation that somebody brought back."""
+    def _remember(self, agent: str, conversation: Remembered) -> None:
         if self._setting.conversations.remember(agent, conversation):
             self._setting.conversations.write_soon()
+
+    async def restored(self, agent: str, conversation: Remembered) -> bool:
+        """Remember a conversation that somebody brought back; says whether a later agentd does, too."""
+        self._remember(agent, conversation)
+        return await self._setting.conversations.kept()
 
     def not_resumed(self, run: RunWatch) -> None:
         """Forget a conversation that a run failed to go on with."""

@@ -45,8 +45,8 @@ class NotYetError(Exception):
 class Memory(Outlet[RunWatch], Shows, Protocol):
     """Where news go, and conversations are remembered."""
 
-    def restored(self, agent: str, conversation: Remembered) -> None:
-        """Somebody brought back a conversation that the agent's next run is to go on with."""
+    async def restored(self, agent: str, conversation: Remembered) -> bool:
+        """Somebody brought back a conversation that the agent's next run is to go on with; says whether it is kept."""
         ...
 
 
@@ -322,18 +322,21 @@ class Turns:
             raise TurnsError(f"{declared.name} takes no messages here: {refusal}; agentctl send types at its terminal")
         return declared.name
 
-    def restore(self, name: str, conversation: Remembered) -> None:
+    async def restore(self, name: str, conversation: Remembered) -> None:
         """Have the agent's next run go on with a conversation; the agent need not be declared yet.
 
         Raises
         ------
         TurnsError
             If it runs: it would go on with the one that it has.
+        NotYetError
+            If a later agentd may not know of it: it cannot be written down now.
         """
         if self._running(name) is not None:
             raise TurnsError(f"{name} is running: stop it first")
         declared = self._find_declared(name)
-        self._outlet.restored(name if declared is None else declared.name, conversation)
+        if not await self._outlet.restored(name if declared is None else declared.name, conversation):
+            raise NotYetError("agentd cannot write the conversation down, as its log says; try again")
 
     def known_agent(self, name: str) -> tuple[str, str | None]:
         """The name of an agent as it is declared, and where it works, if it runs.

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,20 @@ def test_nobody_is_launched_whose_day_is_used_up_until_there_is_budget(daemon: D
     assert kinds(daemon).count("launched") == 1
     declare(daemon, {"day": "3"}, restart="always")
     daemon.wait_state("a", "running")
+
+
+def answered(daemon: Daemon, turns: int) -> bool:
+    """Whether it waits for a line again, after so many turns."""
+    return daemon.screen("a").count(">") == turns + 1
+
+
+@pytest.mark.thorough
+def test_what_a_program_told_and_has_an_answer_to_counts_after_a_kill(daemon: Daemon, client: Client) -> None:
+    declare(daemon, {"usd": "5"})
+    start(daemon)
+    for number in range(1, 4):
+        say(client, f"cost {number / 8}")
+        daemon.wait_for(partial(answered, daemon, number), what="it was answered")
+    daemon.kill()
+    daemon.start()
+    daemon.wait_for(lambda: bound(daemon, "usd")["used"] == 0.75, what="all of it counts")

@@ -212,7 +212,6 @@ def test_a_turn_that_ended_while_agentd_was_away_is_settled(agent: Listener) -> 
 
 
 @pytest.mark.thorough
-@pytest.mark.thorough
 def test_a_program_is_answered_once_what_it_told_is_kept(agent: Listener) -> None:
     assert agent.send("m1", "slow one")[0] == 202
     agent.wait("m1", "started")
@@ -230,6 +229,7 @@ def test_a_program_is_answered_once_what_it_told_is_kept(agent: Listener) -> Non
     assert agent.heard() == ["slow one", "two"]
 
 
+@pytest.mark.thorough
 def test_an_agent_that_ends_in_a_turn_loses_it_and_keeps_the_others(daemon: Daemon) -> None:
     agent = started(daemon, Listener(daemon, restart="on-failure", max_restarts=1))
     agent.send("m1", "die")

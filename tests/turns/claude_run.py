@@ -72,6 +72,8 @@ class Outlet:
     shown: list[Doing] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     happenings: list[TurnEvent] = field(default_factory=list)
+    keeps: bool = True
+    """Whether conversations can be written down."""
 
     def changed(self, run: RunWatch) -> None:
         if run.current is not None and (not self.shown or self.shown[-1] != run.current.doing):
@@ -80,8 +82,9 @@ class Outlet:
     def talked(self, run: RunWatch) -> None:
         pass
 
-    def restored(self, agent: str, conversation: Remembered) -> None:
-        pass
+    async def restored(self, agent: str, conversation: Remembered) -> bool:
+        del agent, conversation
+        return self.keeps
 
     def not_resumed(self, run: RunWatch) -> None:
         pass

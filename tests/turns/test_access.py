@@ -148,3 +148,24 @@ async def test_what_is_asked_before_the_files_are_read_waits_for_them(
     finally:
         await turns.close()
         looks.close()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_conversation_is_brought_back_once_a_later_agentd_knows_of_it_too(tmp_path: Path, kept: bool) -> None:
+    looks, outlet = Looks(), Seen(keeps=kept)
+    turns = Turns(
+        {}, Ground(looks, FileChanges(looks), me(), time.time), outlet, Store(tmp_path / "m"), Ledger(tmp_path / "b")
+    )
+    turns.adopted.set()
+    await turns.deliveries.open()
+    turns.declared([DeclaredAgent("a", "custom", None)], all_known=True)
+    peer, body = Peer(os.getpid(), OWN, OWN, frozenset()), b'{"harness": "custom", "workdir": "/w", "id": "c1"}'
+    try:
+        answer = await Requests(turns, Access(OWN, OWN, None)).handle(
+            HttpRequest(peer, "POST", "/v1/turns/a/conversation", body)
+        )
+        assert isinstance(answer, HttpAnswer)
+        assert answer.status == (200 if kept else 503)
+    finally:
+        await turns.close()
+        looks.close()

@@ -213,6 +213,19 @@ async def test_what_happens_before_the_file_is_read_counts_on_top_of_it(book: Bo
         await until(lambda: Ledger(path).read()["a"].run_usd == Decimal("2.5"))
 
 
+async def test_what_was_used_is_on_disk_once_that_was_waited_for(
+    book: Book, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentd.turns.budgets.book._EVERY", 600.0)
+    declare(book, Budget(usd=Decimal(9)))
+    async with kept(book):
+        await until(lambda: book.budgets.holds("a") is None)
+        book.happens(Started("t1", "x"))
+        book.happens(Usage(cost_usd=0.5))
+        await book.budgets.kept("A")
+        assert Ledger(path).read()["a"].run_usd == Decimal("0.5")
+
+
 async def test_a_turn_that_ends_by_itself_is_not_interrupted(book: Book) -> None:
     declare(book, Budget(usd=Decimal(1)))
     async with kept(book):

@@ -40,6 +40,17 @@ def test_what_cannot_be_understood_is_forgotten(tmp_path: Path) -> None:
         assert kept.of("a", "codex", "/") is None
 
 
+async def test_it_is_known_whether_a_conversation_is_kept(tmp_path: Path) -> None:
+    kept = Conversations(tmp_path / "state" / "conversations.json")
+    kept.remember("a", Remembered("codex", "/w", "id"))
+    assert not await kept.kept(), "there is no folder"
+    kept.path.parent.mkdir()
+    assert await kept.kept()
+    again = Conversations(kept.path)
+    again.read()
+    assert again.of("a", "codex", "/w") == "id"
+
+
 async def test_what_could_not_be_written_is_written_again_without_a_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

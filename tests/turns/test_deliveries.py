@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import sqlite3
 from collections.abc import Callable
@@ -132,6 +133,29 @@ async def reached(deliveries: Deliveries, message: str, *wanted: Status, to: str
         while (found := await deliveries.find(to, message)).status not in wanted:  # noqa: ASYNC110 (as `until`)
             await asyncio.sleep(0.005)
     return found
+
+
+async def test_what_is_taken_back_stays_so_whatever_is_killed_then(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_BUSY", 0.05)
+    deliveries = await opened(path)
+    for number in (1, 2, 3):
+        await deliveries.accept("a", f"m{number}", "hello", None)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as disk:
+        disk.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="cannot be kept"):
+            await deliveries.withdraw("a", "m2")
+        disk.execute("ROLLBACK")
+    assert await status(deliveries, "m2") is Status.QUEUED
+    assert [each.id for each in Store(path).live()] == ["m1", "m2", "m3"]
+    assert (await deliveries.withdraw("a", "m2")).status is Status.WITHDRAWN
+    assert [each.id for each in Store(path).live()] == ["m1", "m3"]
+    assert (await deliveries.withdraw("a", "m2")).status is Status.WITHDRAWN
+    agent = Agent(deliveries=deliveries)
+    deliveries.began("a", agent)
+    await reached(deliveries, "m1", Status.DELIVERED)
+    agent.begin("hello")
+    agent.end("hello")
+    await reached(deliveries, "m3", Status.DELIVERED)
 
 
 async def test_one_at_a_time_and_each_once(path: Path) -> None:

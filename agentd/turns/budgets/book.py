@@ -7,6 +7,7 @@ over. Where a cost is told after the end of its turn, the next message waits for
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
@@ -57,7 +58,7 @@ interrupts ends many programs."""
 _MOST_EARLY: Final = 10_000
 
 _LAST_WRITE: Final = 1.0
-"""Seconds for the last write."""
+"""Seconds for a write that somebody waits for, such as the last."""
 
 
 class Shows(Protocol):
@@ -349,7 +350,22 @@ class Budgets:
         if self._dirty:
             self._dirty = False
             accounts, day, zone = dict(self._accounts), self._today(), self._zone_name or "the system's"
-            self._dirty = not await self._worker.do(lambda: self._ledger.write(accounts, day, zone)) or self._dirty
+            written = False
+            try:
+                written = await self._worker.do(lambda: self._ledger.write(accounts, day, zone))
+            finally:
+                self._dirty = self._dirty or not written
+
+    async def kept(self, agent: str) -> None:
+        """Wait until what was told of an agent that has a budget is on disk, or could not be written in time."""
+        if not any(self._budgets(agent.lower())):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WRITE):
+                # What is being read, or written by somebody else, is then.
+                await self._worker.do(_nothing)
+                await self._write()
+                await self._worker.do(_nothing)
 
     async def close(self) -> None:
         """Write what has changed."""
@@ -359,3 +375,7 @@ class Budgets:
         except TimeoutError:
             log.warning("budgets_not_kept", reason=f"the disk does not answer within {_LAST_WRITE:g} s")
         self._worker.close()
+
+
+def _nothing() -> None:
+    """Take one's turn."""

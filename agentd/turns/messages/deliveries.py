@@ -176,24 +176,39 @@ class Deliveries:
         return await self._keeper.newest(agent, most, undelivered=undelivered)
 
     async def withdraw(self, agent: str, message_id: str) -> Message:
-        """Take back a message that waits.
+        """Take back a message that waits; no later daemon delivers it, either.
 
         Raises
         ------
         ConflictError
             If it does not wait any more.
-        NoSuchMessageError, StoreError
-            As `find` does.
+        StoreError
+            If that cannot be looked up, or kept: it waits as before.
+        NoSuchMessageError
+            If there is none.
         """
+        await self._opened.wait()
+        return await self._whole.do(self._withdraw(agent, message_id))
+
+    async def _withdraw(self, agent: str, message_id: str) -> Message:
         message = await self.find(agent, message_id)
-        queue = self._queue(agent)
-        waits = next((each for each in queue.waiting if each.id == message_id), None)
-        if waits is None:
+        waiting = self._queue(agent).waiting
+        place = next((place for place, each in enumerate(waiting) if each.id == message_id), None)
+        if place is None:
             if message.status is Status.WITHDRAWN:
                 return message
             raise ConflictError(f"the message {message_id} to {agent} is {message.status}, and cannot be withdrawn")
-        queue.waiting.remove(waits)
-        return self._changes.changed(messages.withdrawn(waits, self._wall()))
+        waits = waiting.pop(place)
+        taken = messages.withdrawn(waits, self._wall())
+        try:
+            await self._keeper.put(taken)
+        except StoreError:
+            queue = self._queue(agent)
+            queue.waiting.insert(place, waits)
+            self._look(queue)
+            raise
+        self._tell(taken)
+        return taken
 
     async def _find(self, agent: str, message_id: str) -> Message | None:
         queue = self._queues.get(agent.lower())
