@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from agentd.files.answering import NotAnsweringError, Way
 from agentd.files.looks import Looks
@@ -20,6 +21,9 @@ PATH_INHERITED = "agentd's own"
 """Where a PATH comes from that agentd was started with."""
 PATH_SET = "set by env or a secret"
 """Where a PATH comes from that an agent's own variables give it."""
+
+_MOST_REMEMBERED: Final = 10_000
+"""Places of programs: each conversation of the gateway has a workdir of its own."""
 
 
 class PreflightError(RuntimeError):
@@ -125,7 +129,11 @@ class ProgramCache:
             go(known)
             if _executable(known, user):
                 return known
-        found = self._found[key] = find_program(program, environment, workdir, user, origin, go)
+        found = find_program(program, environment, workdir, user, origin, go)
+        if len(self._found) >= _MOST_REMEMBERED:
+            # At once, since other threads may be looking.
+            self._found.clear()
+        self._found[key] = found
         return found
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentd.files.permissions import may_execute
+from agentd.launch import preflight
 from agentd.launch.preflight import PreflightError, ProgramCache, check_interpreter, check_workdir, find_program
 from agentd.model.user import AgentUser
 
@@ -237,6 +238,22 @@ def test_programs_of_other_workdirs_and_paths_are_other_programs(short_folder: P
     elsewhere = program(short_folder / "c/tool")
     if name == "tool":
         assert cache.find(name, {"PATH": str(elsewhere.parent)}, short_folder / "a", user()) == str(elsewhere)
+
+
+def test_of_the_workdirs_that_there_ever_were_only_so_many_are_remembered(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "_MOST_REMEMBERED", 2)
+    tool = program(short_folder / "bin/tool")
+    environment, cache = {"PATH": f"{short_folder}/nothing:{tool.parent}"}, ProgramCache()
+
+    def looks(workdir: str) -> int:
+        looked: list[str | Path] = []
+        assert cache.find("tool", environment, short_folder / workdir, user(), go=looked.append) == str(tool)
+        return len(looked)
+
+    assert [looks(workdir) for workdir in ("a", "a", "b", "b", "a", "c", "c")] == [2, 1, 2, 1, 1, 2, 1]
+    assert looks("a") == 2, "and what is forgotten is looked for again"
 
 
 # -- what runs a script
