@@ -178,7 +178,7 @@ class Egress:
             if self._connection.connected:
                 await self._connection.say(End(run_id))
             self._served.pop(run_id, None)
-        await self._forget(wanted)
+        await self._forget()
         for run in wanted.values():
             if run.bubblewrap is None:
                 continue
@@ -204,11 +204,13 @@ class Egress:
             self._said.pop(run.run_id, None)
             self._served[run.run_id] = reach
 
-    async def _forget(self, wanted: Mapping[str, Running]) -> None:
-        gone = self._kept.keys() - wanted.keys()
+    async def _forget(self) -> None:
+        former: set[str] = set()
         if not self._pruned:
-            gone = gone | (await in_thread("egress", self._files.run_ids) - wanted.keys())
+            former = await in_thread("egress", self._files.run_ids)
             self._pruned = True
+        # As it is now: others may have been made ready meanwhile.
+        gone = (self._kept.keys() | former) - {run.run_id for run in self._runs()}
         if gone:
             await in_thread("egress", partial(self._files.remove, gone))
         for run_id in gone:
