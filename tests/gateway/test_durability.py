@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from typing import Any
 
 import pytest
 
-from tests.gateway.stand_in import declare, events, kinds, send, session, wait
+from tests.gateway.stand_in import SCRIPT, declare, events, kinds, send, session, wait
 from tests.support.daemon import UnixConnection
 from tests.support.gateway import Gateway
 from tests.support.postgresql import Server
@@ -150,6 +151,42 @@ def test_a_permission_is_answered_after_a_restart_of_the_gateway(gateway: Gatewa
     answer = {"request_id": asked["data"]["request_id"], "decision": "allow"}
     gateway.ask("POST", f"/runs/{run_id}/answer", answer)
     assert wait(gateway, run_id)["result_text"].endswith("(allowed)")
+
+
+NAMELESS = f"""
+import sys
+sys.path.insert(0, {str(SCRIPT.parent)!r})
+import stand_in
+
+tell = stand_in.tell
+stand_in.tell = lambda event, request=None, **body: tell(event, **body)
+stand_in.main()
+"""
+"""Its requests have no ids of its own: each agentd gives them others."""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("asks", ["ASK-PERMISSION", "ASK-QUESTION"])
+def test_what_a_child_asks_anew_after_a_kill_of_agentd_is_answered_by_its_parent(gateway: Gateway, asks: str) -> None:
+    declare(gateway, {"name": "nameless", "command": [sys.executable, "-I", "-S", "-c", NAMELESS]})
+    gateway.daemon.wait_for(lambda: "nameless" in gateway.daemon.agents(), what="it is declared")
+    parent = session(gateway, agent="nameless")
+    spawned = gateway.ask("POST", f"/sessions/{parent}/spawn", {"task": asks})
+    child, run_id = spawned["session"]["id"], spawned["run"]["id"]
+
+    def asked() -> list[str]:
+        found = [each["data"] for each in events(gateway, parent) if each["event_type"] == "parent.request"]
+        return [data["request_id"] for data in found]
+
+    gateway.daemon.wait_for(lambda: len(asked()) == 1, what="it asks its parent")
+    gateway.daemon.kill()
+    gateway.daemon.start()
+    gateway.daemon.wait_for(lambda: len(asked()) > 1, what="it asks again")
+    sent = gateway.ask("POST", f"/sessions/{child}/send", {"text": "yes"})
+    assert sent["run"]["id"] == run_id
+    assert wait(gateway, run_id)["result_text"].endswith(("(allowed)", "(yes)"))
+    answered = [each["data"] for each in events(gateway, child) if each["event_type"] == "parent.reply"]
+    assert [data["request_id"] for data in answered] == asked()[-1:]
 
 
 def test_it_ends_soon_though_agentd_hangs_and_its_database_is_deleted(gateway: Gateway) -> None:

@@ -18,6 +18,7 @@ import structlog
 
 from agentd.api.client.socket import RefusedError
 from agentd.gateway.engine.agents import Agents
+from agentd.gateway.engine.asked_again import give_up_former
 from agentd.gateway.engine.core import Core
 from agentd.gateway.engine.ends import Ends
 from agentd.gateway.engine.forks import forks, point_of
@@ -288,6 +289,8 @@ class Driver:
             ended, changes = _end_in(late) or ended, [*changes, *late]
         told = [change for change in changes if not isinstance(change, TurnEnded | NotDelivered)]
         if told:
+            if any(isinstance(change, Asked) for change in told):
+                told = [*await give_up_former(self._core, self._stored, told), *told]
             await self._store(told, None)
         if ended is not None:
             if self._stored.fork_point is None and forks(self._session):

@@ -135,13 +135,17 @@ def _other(kind: str, line: Line) -> list[Change]:
             return [Asked(_text(line, "request"), question, _text(line, "name"), _text(line, "text"), texts)]
         case "permission_resolved":
             request, decision = _text(line, "request"), _text(line, "decision")
-            resolved: JsonObject = {"kind": kind, "request_id": request, "decision": decision}
-            return [Resolved(request, decision), Told(EventType.BACKEND_EVENT, resolved)]
+            return [Resolved(request, decision), Told(EventType.BACKEND_EVENT, resolved_json(request, decision))]
         case "usage":
             used: JsonObject = {name: line.get(name) for name in (*_TOKENS, "cost_usd")}
             return [Told(EventType.BACKEND_EVENT, {"kind": kind, **used})]
         case _:
             return []
+
+
+def resolved_json(request: str, decision: str) -> JsonObject:
+    """Say how a request was decided."""
+    return {"kind": "permission_resolved", "request_id": request, "decision": decision}
 
 
 def _pieces(progress: Progress, text: str) -> tuple[Progress, list[Change]]:
