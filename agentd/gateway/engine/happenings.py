@@ -11,6 +11,7 @@ from agentd.gateway.model.objects import Event
 from agentd.gateway.model.once import Once, Recorded
 from agentd.gateway.model.results import EventPage
 from agentd.gateway.store import events, idempotency
+from agentd.gateway.store.database import Writer
 
 
 class Happenings:
@@ -74,5 +75,9 @@ class Answers:
         KeyTakenError
             If another one was the first.
         """
-        recorded = Recorded(once.fingerprint, status, body)
-        await self._core.database.write(lambda writer: steps.keep(writer, once, recorded, self._core.wall()))
+        await self._core.database.write(lambda writer: self.keep(writer, once, status, body))
+
+    async def keep(self, writer: Writer, once: Once | None, status: int, body: bytes) -> None:
+        """Keep what a request is answered, in the transaction of its effect; raises as `remember`."""
+        if once is not None:
+            await steps.keep(writer, once, Recorded(once.fingerprint, status, body), self._core.wall())

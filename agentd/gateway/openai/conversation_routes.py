@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -11,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from agentd.gateway.http.access import caller
 from agentd.gateway.http.body import read_json
 from agentd.gateway.http.idempotent import answer_named, once_of
-from agentd.gateway.http.route import Route
+from agentd.gateway.http.route import ENGINE, Route
 from agentd.gateway.ids import new_id
+from agentd.gateway.model.objects import encoded
 from agentd.gateway.model.once import Once
 from agentd.gateway.openai.conversations import Conversations
 from agentd.gateway.openai.objects import JsonObject, conversation, page
@@ -22,6 +24,7 @@ from agentd.gateway.openai.request import Metadata
 from agentd.gateway.openai.said import items_of
 from agentd.gateway.openai.turn import RESPONSES
 from agentd.gateway.store.conversations import StoredConversation
+from agentd.gateway.store.database import Writer
 from agentd.model.gateway import Scope
 
 _PATH: Final = "/v1/conversations"
@@ -68,10 +71,13 @@ async def create(request: web.Request) -> web.Response:
     asked = parse(CreateConversation, body)
     items = items_of(asked.items or [], new_id, "items")
 
-    async def act(_once: Once | None) -> JsonObject:
-        return _shown(await conversations.create(caller(request), asked.metadata or {}, items))
+    async def act(once: Once | None) -> JsonObject:
+        async def note(writer: Writer, new: StoredConversation) -> None:
+            await request.app[ENGINE].answers.keep(writer, once, HTTPStatus.OK, encoded(_shown(new)))
 
-    return await answer_named(request, once_of(request, body), HTTPStatus.OK, act, stored=False)
+        return _shown(await conversations.create(caller(request), asked.metadata or {}, items, note))
+
+    return await answer_named(request, once_of(request, body), HTTPStatus.OK, act)
 
 
 async def get(request: web.Request) -> web.Response:
@@ -107,11 +113,16 @@ async def create_items(request: web.Request) -> web.Response:
     asked = parse(CreateItems, body)
     items = items_of(asked.items, new_id, "items")
 
-    async def act(_once: Once | None) -> JsonObject:
-        await conversations.add_items(caller(request), identity, items)
-        return page(items, more=False)
+    answer = page(items, more=False)
 
-    return await answer_named(request, once_of(request, body), HTTPStatus.OK, act, stored=False)
+    async def act(once: Once | None) -> JsonObject:
+        async def note(writer: Writer, _items: Sequence[JsonObject]) -> None:
+            await request.app[ENGINE].answers.keep(writer, once, HTTPStatus.OK, encoded(answer))
+
+        await conversations.add_items(caller(request), identity, items, note)
+        return answer
+
+    return await answer_named(request, once_of(request, body), HTTPStatus.OK, act)
 
 
 async def get_item(request: web.Request) -> web.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 from agentd.gateway.ids import new_id
 from agentd.gateway.model.caller import Caller
@@ -15,6 +16,11 @@ from agentd.gateway.store.database import Database, Writer
 
 ItemsOf = Callable[[str], Awaitable[list[JsonObject]]]
 """Gives the items of a response, by its id: what was asked and, once it has ended, what was answered."""
+
+_T = TypeVar("_T")
+
+Note: TypeAlias = Callable[[Writer, _T], Awaitable[None]]
+"""Notes something of what is made, in its transaction."""
 
 
 class Conversations:
@@ -31,15 +37,21 @@ class Conversations:
         self._items_of = items_of
 
     async def create(
-        self, caller: Caller, metadata: Mapping[str, str], items: Sequence[JsonObject]
+        self,
+        caller: Caller,
+        metadata: Mapping[str, str],
+        items: Sequence[JsonObject],
+        note: Note[StoredConversation] | None = None,
     ) -> StoredConversation:
-        """Begin one."""
+        """Begin one; what is noted of it is in the same transaction."""
         now = time.time()
         new = StoredConversation(new_id("conv", now), caller.user, now, metadata)
 
         async def write(writer: Writer) -> None:
             await store.add(writer.connection, new)
             await store.add_items(writer.connection, new.id, items)
+            if note is not None:
+                await note(writer, new)
 
         await self._database.write(write)
         return new
@@ -96,10 +108,25 @@ class Conversations:
                 return item
         raise missing("Item", item_id)
 
-    async def add_items(self, caller: Caller, identity: str, items: Sequence[JsonObject]) -> None:
-        """Put items at the end of one; the agent is told of them with the next response."""
+    async def add_items(
+        self,
+        caller: Caller,
+        identity: str,
+        items: Sequence[JsonObject],
+        note: Note[Sequence[JsonObject]] | None = None,
+    ) -> None:
+        """Put items at the end of one; the agent is told of them with the next response.
+
+        What is noted of them is in the same transaction.
+        """
         await self.find(caller, identity)
-        await self._database.write(lambda writer: store.add_items(writer.connection, identity, items))
+
+        async def write(writer: Writer) -> None:
+            await store.add_items(writer.connection, identity, items)
+            if note is not None:
+                await note(writer, items)
+
+        await self._database.write(write)
 
     async def remove_item(self, caller: Caller, identity: str, item_id: str) -> StoredConversation:
         """Take an item out; what the agent has read of it, it knows."""

@@ -15,7 +15,7 @@ from agentd.gateway.http.errors import ApiError
 from agentd.gateway.http.guard import Access
 from agentd.gateway.ids import new_id
 from agentd.gateway.model.caller import NOBODY, Caller
-from agentd.gateway.model.errors import KeyTakenError
+from agentd.gateway.model.errors import DatabaseUnavailableError, KeyTakenError
 from agentd.gateway.model.once import Once
 from agentd.gateway.model.requests import NewSession, SessionQuery
 from agentd.gateway.model.states import RunStatus, SessionStatus
@@ -25,7 +25,7 @@ from agentd.gateway.openai.responses import Responses
 from agentd.gateway.openai.routes import ROUTES
 from agentd.gateway.openai.said import items_of
 from agentd.gateway.openai.wanted import Wanted
-from agentd.gateway.store import events, removing, runs
+from agentd.gateway.store import events, idempotency, removing, runs
 from agentd.gateway.store.database import Writer
 from agentd.model.gateway import Scope
 
@@ -198,3 +198,25 @@ async def test_a_stream_in_which_nothing_comes_shows_that_it_lives(
         asked.close()
     assert lines[0] == "event: response.created\n"
     assert lines[3::2] == [": alive\n", ": alive\n"]
+
+
+async def test_what_a_key_puts_into_a_conversation_is_kept_with_its_answer_or_not_at_all(
+    engine: Engine, responses: Responses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = build_app(Access(), engine, ROUTES)
+    app[turn.RESPONSES] = responses
+
+    async def killed(*_: object) -> None:
+        raise DatabaseUnavailableError("as if the gateway were killed before it kept the answer")
+
+    async with TestClient(TestServer(app)) as client:
+        made = (await (await client.post("/v1/conversations", json={})).json())["id"]
+        path, body = f"/v1/conversations/{made}/items", {"items": [{"role": "user", "content": "hello"}]}
+        with monkeypatch.context() as patched:
+            patched.setattr(idempotency, "remember", killed)
+            assert (await client.post(path, json=body, headers={"Idempotency-Key": "k"})).status == 503
+        assert await responses.conversations.items(NOBODY, made) == []
+        first, again = [await client.post(path, json=body, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+        assert (first.status, again.status) == (200, 200)
+        assert await first.read() == await again.read()
+        assert len(await responses.conversations.items(NOBODY, made)) == 1
