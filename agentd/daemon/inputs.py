@@ -142,7 +142,7 @@ class Inputs:
         warnings = (
             *(warning for file in files for warning in file.warnings),
             *unlisted,
-            *missing_secrets(specs, secrets),
+            *missing_secrets(specs, secrets, self._resolver.keys_of),
             *missing_signatures(notify, secrets),
             *missing_headers(telemetry, secrets),
             *nobody_told(approvals, notify),

@@ -79,6 +79,12 @@ class Resolver:
             return resolved
         return replace(resolved, desired=replace(resolved.desired, claims=claims))
 
+    def keys_of(self, harness: str) -> Sequence[str]:
+        """Name the variables of a harness's keys, of which one is enough."""
+        known = self._harnesses.get(harness)
+        credentials = None if known is None else known.facts.credentials
+        return () if credentials is None else credentials.variables
+
     def _takes_command(self, harness: str) -> bool:
         return self._harnesses[harness].takes_command
 

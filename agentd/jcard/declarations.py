@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from agentd.jcard.explain import Fault, faults, field_name
 from agentd.jcard.findings import Findings
-from agentd.jcard.near import meant_as_agents, meant_as_further, outside_a_table
+from agentd.jcard.near import meant_as_agents, meant_as_further, meant_as_part, outside_a_table
 from agentd.jcard.positions import Path
 from agentd.jcard.table import MOST_REPLICAS, UNSET_WHEN_EMPTY, AgentTable, meaningful
 from agentd.text.quoting import kind, quote
@@ -114,7 +114,7 @@ def _warn_of_near_misses(document: Mapping[str, object], findings: Findings) -> 
             findings.warning(
                 (key,), f"{quote(key)} stands in no agent's table; write [[agents]] above the agent's fields"
             )
-        elif (meant := meant_as_further(key, value)) is not None:
+        elif (meant := meant_as_further(key, value)) is not None or (meant := meant_as_part(key, value)) is not None:
             findings.warning((key,), f"{quote(key)} is not read; did you mean {meant}?")
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from agentd.jcard.budget_table import EXAMPLE, BudgetTable
+from agentd.jcard.fields_at import fields_at
+from agentd.jcard.near import did_you_mean
 from agentd.jcard.place_table import PLACE_CHOICES, PlaceTable
 from agentd.jcard.secret_table import NAME_TAG, TABLE_TAG, SecretTable
 from agentd.jcard.stall_table import EXAMPLE as STALL_EXAMPLE
@@ -86,8 +88,14 @@ def field_name(path: tuple[str | int, ...]) -> str:
     return text
 
 
-def faults(error: ValidationError) -> Iterator[Fault]:
-    """Translate each error, except for a missing harness: the loader knows which are registered."""
+def faults(error: ValidationError, model: type[BaseModel] | None = None) -> Iterator[Fault]:
+    """Translate each error, except for a missing harness: the loader knows which are registered.
+
+    Parameters
+    ----------
+    model
+        What was read, where the fields of its tables are to be guessed from misspelt ones.
+    """
     for details in error.errors(include_url=False):
         if details["type"] == "missing" and len(details["loc"]) == 1:
             continue
@@ -105,6 +113,9 @@ def faults(error: ValidationError) -> Iterator[Fault]:
                 message = _about_stall(details, path)
             case field:
                 message = _message(details, str(field))
+                if model is not None and details["type"] == "extra_forbidden":
+                    close = get_close_matches(str(path[-1]).casefold(), fields_at(model, path[:-1]), n=1)
+                    message += did_you_mean(close[0] if close else None)
         yield Fault(path, message)
 
 

@@ -28,6 +28,12 @@ _OTHER_WORDS: Final = {
 _TABLES: Final = ("agent", "agents")
 _FURTHER: Final = {"triggers": {"agent"}, "notify": {"on"}, "pools": {"slots"}, "approve": {"decision"}}
 """The other arrays of tables, and the fields that each of their tables must have."""
+_PARTS: Final = {
+    "gateway": frozenset({"listen", "database", "max_concurrency", "hosts", "origins", "tokens", "channels"}),
+    "budget": frozenset({"usd", "day", "turns", "on_breach"}),
+    "otel": frozenset({"endpoint", "headers", "content"}),
+}
+"""The tables for parts of agentd, and fields by which each of them is known."""
 _SURE: Final = 0.75
 """Similarity that a top-level name needs: "agnets" has 0.83, "events" 0.67."""
 
@@ -78,6 +84,17 @@ def meant_as_further(key: str, value: object) -> str | None:
     near = get_close_matches(key.casefold(), _FURTHER, n=1, cutoff=_SURE)
     fields = [set(table) for table in tables if isinstance(table, dict)]
     return next((f"[[{name}]]" for name in near if all(each >= _FURTHER[name] for each in fields)), None)
+
+
+def meant_as_part(key: str, value: object) -> str | None:
+    """Say how to write a top-level key that was probably meant as ``gateway``, ``budget`` or ``otel``.
+
+    It counts only if its table has a field that such a table has: a jcard may hold tables of other programs.
+    """
+    if key in _PARTS or not isinstance(value, dict):
+        return None
+    near = get_close_matches(key.casefold(), _PARTS, n=1, cutoff=_SURE)
+    return next((f"[{name}]" for name in near if not _PARTS[name].isdisjoint(value)), None)
 
 
 def _names_harness(tables: Sequence[object]) -> bool:

@@ -46,7 +46,7 @@ def read_table(
         table = model.model_validate({key: value for key, value in raw.items() if value != ""})
         wrong = [*check(table)]
     except ValidationError as problem:
-        wrong = [*faults(problem)]
+        wrong = [*faults(problem, model)]
     for fault in wrong:
         findings.error((name, *fault.path), fault.message, field=field_name((name, *fault.path)))
     return None if wrong else table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -160,13 +160,28 @@ def headers_of(telemetry: Telemetry | None) -> frozenset[str]:
     return frozenset() if telemetry is None else frozenset(secret for _, secret in telemetry.headers)
 
 
-def missing_secrets(specs: Iterable[AgentSpec], secrets: Secrets) -> tuple[str, ...]:
-    """Warn of each secret that an enabled agent lists and that does not exist."""
+def missing_secrets(
+    specs: Iterable[AgentSpec], secrets: Secrets, keys_of: Callable[[str], Sequence[str]] = lambda _: ()
+) -> tuple[str, ...]:
+    """Warn of each secret that an enabled agent lists and that does not exist.
+
+    Parameters
+    ----------
+    keys_of
+        Names the keys of a harness, of which one is enough. Of an agent that lists all of them, as those that users
+        make do, one is missing, and only if none exists.
+    """
     wanted: dict[str, list[str]] = {}
     if secrets.unlisted is not None:
         return ()
     for spec in specs:
-        for name in (*(spec.secrets or ()), *_egress_names(spec)):
+        listed = [*(spec.secrets or ()), *_egress_names(spec)]
+        keys = keys_of(spec.harness)
+        if len(keys) > 1 and set(keys) <= set(listed):
+            enough = any(key in secrets.values or key in secrets.unknown for key in keys)
+            spared = set(keys) if enough else set(keys[1:])
+            listed = [name for name in listed if name not in spared]
+        for name in listed:
             if spec.enabled and name not in secrets.values and name not in secrets.unknown:
                 wanted.setdefault(name, []).append(spec.name)
     return tuple(

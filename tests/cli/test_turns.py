@@ -227,6 +227,8 @@ def test_the_mailbox_says_what_became_of_each_message(talk: Client, daemon: Daem
     assert "and then\nthat\n" in shown
     assert "answer:\nI hear: and then" in shown
     assert "says hooks" in shown
+    nobody = talk("mailbox", "muet")
+    assert (nobody.status, nobody.out, 'no agent "muet": did you mean mute?' in nobody.err) == (0, "", True)
 
 
 @pytest.mark.thorough

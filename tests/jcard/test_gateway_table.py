@@ -94,6 +94,7 @@ def test_the_table_is_read() -> None:
         ('[[gateway.tokens]]\nsecret = "KEY"\nuser = "alice"\nscopes = ["root"]', 'expected one of "admin"'),
         ('[[gateway.tokens]]\nsecret = "KEY"\nuser = "alice"\nscopes = []', "at least 1"),
         ('[[gateway.tokens]]\nsecret = "KEY"\nuser = "alice"\ntoken = "pa55"', "tokens[0].token: unknown key"),
+        ('[[gateway.tokens]]\nsecrt = "KEY"\n', 'tokens[0].secrt: unknown key; did you mean "secret"?'),
         ('[[gateway.tokens]]\nhash = "pa55"\nuser = "alice"', "64 hexadecimal digits"),
         ('[[gateway.tokens]]\nsecret = "pa55-1"\nuser = "alice"', "environment variable name"),
     ],

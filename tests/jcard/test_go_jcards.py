@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from agentd.jcard.budget_table import BudgetTable
+from agentd.jcard.gateway_table import GatewayTable
+from agentd.jcard.near import _PARTS
+from agentd.jcard.otel_table import OtelTable
 from agentd.jcard.schema import agent_schema
 from agentd.jcard.table import UNSET_WHEN_EMPTY, AgentTable
 from agentd.model.limits import SANDBOX_LIMITS, Limits
@@ -150,7 +154,34 @@ def test_other_tables_that_were_meant_as_ours_are_warned_of(table: str, meant: s
 
 
 @pytest.mark.parametrize(
-    "table", ['[[trigger]]\nname = "x"\n', '[[notifier]]\nto = "x"\n', 'pools_ = "x"\n', "approves = []\n"]
+    ("table", "key", "meant"),
+    [
+        ('[gatway]\nlisten = ["127.0.0.1:1"]\n', "gatway", "gateway"),
+        ('[[Gateway.tokens]]\nsecret = "ROOT"\n', "Gateway", "gateway"),
+        ('[bugdet]\nday = "40"\n', "bugdet", "budget"),
+        ('[oetl]\nendpoint = "http://h"\n', "oetl", "otel"),
+    ],
+)
+def test_a_table_for_a_part_of_agentd_that_is_misspelt_is_warned_of(table: str, key: str, meant: str) -> None:
+    assert [text.partition(": ")[2] for text in warnings_of(table)] == [f'"{key}" is not read; did you mean [{meant}]?']
+
+
+def test_the_fields_by_which_such_a_table_is_known_are_fields_of_it() -> None:
+    for name, model in (("gateway", GatewayTable), ("budget", BudgetTable), ("otel", OtelTable)):
+        assert _PARTS[name] <= model.model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        '[gateways]\nproxy = "x"\n',
+        "[gatway]\n",
+        'bugdet = "x"\n',
+        '[[trigger]]\nname = "x"\n',
+        '[[notifier]]\nto = "x"\n',
+        'pools_ = "x"\n',
+        "approves = []\n",
+    ],
 )
 def test_further_tables_of_other_programs_are_nothing_to_warn_of(table: str) -> None:
     assert warnings_of(table) == []

@@ -252,6 +252,20 @@ def test_an_agent_receives_all_secrets_or_those_it_lists(listed: str, received: 
     assert dict(secrets_for(agent_of(listed), SECRETS)) == received
 
 
+@pytest.mark.parametrize(
+    ("listed", "keys", "missing"),
+    [
+        (["A", "K", "L"], ["A", "K", "L"], []),
+        (["K", "L", "M"], ["K", "L"], ["K", "M"]),
+        (["K"], ["K", "L"], ["K"]),
+        (["A", "K"], ["A"], ["K"]),
+    ],
+)
+def test_of_the_keys_of_a_harness_one_is_enough(listed: list[str], keys: list[str], missing: list[str]) -> None:
+    said = missing_secrets([agent_of(f"secrets = {json.dumps(listed)}")], SECRETS, lambda _: keys)
+    assert [text.split('"')[1] for text in said] == missing
+
+
 def test_listed_secrets_that_do_not_exist_are_warned_of_once_each() -> None:
     agents = agents_of(
         '[[agents]]\nname = "r"\nharness = "codex"\nreplicas = 5\nsecrets = ["A", "TOKEN"]\n'

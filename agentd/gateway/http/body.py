@@ -13,8 +13,8 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from agentd.gateway.http.body_fields import fields_at
 from agentd.gateway.http.errors import JSON, ApiError, invalid
+from agentd.jcard.fields_at import fields_at
 from agentd.jcard.near import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -9,6 +9,7 @@ from typing import Final
 from agentd.cli.agentctl.actors import actor_name
 from agentd.cli.agentctl.client import ApiError
 from agentd.cli.agentctl.command import CommandError, Commands, Invocation, Status, add_name, whole_number
+from agentd.cli.agentctl.lookup import unknown_agent
 from agentd.cli.agentctl.turns_client import JsonObject, TurnsClient
 from agentd.text.terminal import BOLD, GREEN, RED, Cell, lines, span
 
@@ -63,6 +64,10 @@ def _mailbox(invocation: Invocation) -> Status:
         found = list(reversed(client.messages(given.name, given.most, undelivered=given.undelivered)))
     except ApiError as error:
         raise CommandError(str(error)) from None
+    if not found and given.name is not None:
+        names = [agent.name for agent in invocation.api.agents()]
+        if given.name.lower() not in map(str.lower, names):
+            invocation.warn(str(unknown_agent(given.name, names)))
     now, table = time.time(), invocation.display.table
     rows = [_row(each, now, table=table) for each in found]
     invocation.print_result(found, lines(_HEADING if table else _HEADING_IN_FULL, rows, invocation.display))

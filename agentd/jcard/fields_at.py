@@ -1,4 +1,4 @@
-"""Which fields an object within a body may have."""
+"""Which fields a table within a table, or an object within a body, may have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 
 def fields_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    """Name the fields of the object at a place within a body; none, if no model describes it."""
+    """Name the fields of what stands at a place within a model's value; none, if no model describes it."""
     models = [model]
     for part in path:
         named = [each.model_fields[part].annotation for each in models if part in each.model_fields]
