@@ -60,15 +60,27 @@ class Traveller(Newcomer):
             words.append(f"--port={self.head}")
         words += [f"--name=h{number}", f"--ip={here}", f"--state-dir={host.folder}/f"]
         log = host.folder / "fleet.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [program("agentd-fleet"), *words], env=ray_environment(host.environment()), cwd=host.home,
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
-        self._fleet.append((process, log))
+        command = [program("agentd-fleet"), *words]
         said = "is a host of the fleet"
-        wait_for(lambda: process.poll() is None and said in log.read_text(), _START, what=said, explain=log.read_text)
+
+        def is_ready() -> bool:
+            if said in log.read_text():
+                return True
+            if self._fleet[-1][0].poll() == 1:
+                # On a busy machine Ray gives up at times: as its service does.
+                self._fleet[-1] = (self._launch(host, command, log), log)
+            return False
+
+        self._fleet.append((self._launch(host, command, log), log))
+        wait_for(is_ready, _START, what=said, explain=log.read_text)
         return re.sub(r"(?s).*(agentd-fleet: [^\n]*\n).*", r"…\n\1…\n", log.read_text())
+
+    def _launch(self, host: Newcomer, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                command, env=ray_environment(host.environment()), cwd=host.home, stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
 
     def _remember(self, host: Newcomer, address: str) -> None:
         lines = (f"export {name}={shlex.quote(value)}\n" for name, value in host.environment().items())

@@ -16,7 +16,7 @@ from agentd.settings.sockets import fleet_socket
 from tests.support.daemon import Daemon, UnixConnection, program
 from tests.support.waiting import wait_for
 
-_PATIENCE = 120.0
+_START = 200.0
 
 
 class Host:
@@ -31,9 +31,11 @@ class Host:
         self.through: tuple[str, ...] = ()
         """What its agentd-fleet is started by."""
         self.slots = 40
+        self._arguments: tuple[str, ...] = ()
 
     def start(self, *arguments: str) -> None:
         """Start agentd-fleet there."""
+        self._arguments = arguments
         places = {name: value for name, value in self.daemon.places.items() if name != "AGENTD_STATE_DIR"}
         environment = {**self.daemon.environment(), **places, **self.more}
         # Sockets of Ray below it: a short one.
@@ -46,8 +48,16 @@ class Host:
             )
 
     def wait_ready(self) -> None:
-        """Wait until it says that this is a host of the fleet."""
-        wait_for(lambda: "is a host of the fleet" in self.log.read_text(), _PATIENCE, explain=self.log.read_text)
+        """Wait until it says that this is a host of the fleet; one that gave up is begun again, as its service does."""
+        wait_for(self._is_ready, _START, explain=self.log.read_text)
+
+    def _is_ready(self) -> bool:
+        if "is a host of the fleet" in self.log.read_text():
+            return True
+        if self.process is not None and self.process.poll() == 1:
+            # On a busy machine Ray gives up at times.
+            self.start(*self._arguments)
+        return False
 
     @property
     def processes(self) -> list[psutil.Process]:
