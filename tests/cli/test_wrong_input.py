@@ -114,6 +114,21 @@ def test_unset_refuses_what_is_no_field_unless_the_file_has_it(client: Client, j
     assert client("unset", "b", "model").out.startswith("nothing to change: ")
 
 
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("budget.usd=5", "give the whole value, such as budget='{ usd = … }'"),
+        ("lease=30s", "lease is of a whole file: write it below [drop_in] in a drop-in"),
+        ("budgt.usd=5", "did you mean budget?"),
+    ],
+    ids=str,
+)
+def test_a_field_that_stands_elsewhere_is_told_with_its_place(client: Client, assignment: str, said: str) -> None:
+    done = client("set", "b", assignment)
+    assert done.status == 2
+    assert f'an agent has no field "{assignment.partition("=")[0]}": {said}' in done.err
+
+
 def test_remove_says_what_the_file_declares_not_what_would_be_left(client: Client, jcard: Path) -> None:
     done = client("remove", "a", "c")
     assert done.status == 1

@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from agentd.jcard.drop_in_table import DropInTable
 from agentd.jcard.edit.agents import FieldPath
 from agentd.jcard.edit.writing import TomlValue
 from agentd.jcard.explain import Fault, faults, field_name
@@ -68,10 +69,17 @@ def parse_field(text: str, *, known_only: bool = True) -> FieldPath:
     if dot and field == _TABLE and rest:
         return field, rest
     if known_only and (dot or field not in _FIELDS):
-        close = near_field(field)
-        hint = f"did you mean {close}?" if close else f"the fields are {', '.join(_FIELDS)}, and env.NAME"
-        raise AssignmentError(f"an agent has no field {quote(text)}: {hint}")
+        raise AssignmentError(f"an agent has no field {quote(text)}: {_meant(field, rest)}")
     return (text.strip(),)
+
+
+def _meant(field: str, rest: str) -> str:
+    if rest and field in _FIELDS:
+        return f"give the whole value, such as {field}='{{ {rest} = … }}'"
+    if field in DropInTable.model_fields:
+        return f"{field} is of a whole file: write it below [drop_in] in a drop-in"
+    close = near_field(field)
+    return f"did you mean {close}?" if close else f"the fields are {', '.join(_FIELDS)}, and env.NAME"
 
 
 def parse_value(path: FieldPath, text: str) -> TomlValue:
