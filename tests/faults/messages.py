@@ -32,6 +32,8 @@ _CUSTOM = "agentd.turns.custom.adapter"
 MESSAGE_POINTS = (
     Point("message.before_kept", _DELIVERIES, "Deliveries._accept", before=True),
     Point("message.kept", _DELIVERIES, "Deliveries._accept"),
+    Point("message.before_withdrawn", _DELIVERIES, "Deliveries._withdraw", before=True),
+    Point("message.withdrawn", _DELIVERIES, "Deliveries._withdraw"),
     Point("message.changed", _CHANGES, "Changes.changed", before=True),
     Point("message.told", _CHANGES, "Changes.changed"),
     Point("message.before_typed", _RUN_WATCH, "RunWatch.deliver", before=True),
@@ -65,6 +67,8 @@ class Talk:
     name: str = NAME
     """Of who is talked to."""
     said: list[str] = field(default_factory=list)
+    withdrawn: set[str] = field(default_factory=set)
+    """Messages that were taken back, as whoever did was told."""
     killed: set[str] = field(default_factory=set)
     """Messages during which agentd was killed: of these it may say that it does not know whether they arrived."""
     given: Counter[str] = field(default_factory=Counter)
@@ -95,20 +99,30 @@ class Talk:
 
     def insist(self, text: str) -> None:
         """Send a message until it is kept, as a careful sender does."""
-        end = time.monotonic() + _BOUND
         body = {"id": text.rsplit(maxsplit=1)[-1], "text": text}
-        while (answer := self.ask("POST", f"/v1/turns/{self.name}/messages", body)) is None or answer[0] >= HTTPStatus(
-            500
-        ):
-            if time.monotonic() > end or (answer is not None and answer[0] == HTTPStatus.CONFLICT):
-                raise BrokenPromiseError(f"{text!r} was not taken: {answer}\n{self.world.explain()}")
+        answer = self._until_taken("POST", f"/v1/turns/{self.name}/messages", body)
+        if answer[0] != HTTPStatus.ACCEPTED:
+            raise BrokenPromiseError(f"{text!r} was refused: {answer}\n{self.world.explain()}")
+
+    def take_back(self, text: str) -> None:
+        """Take a message back, if it waits: who is told that it was does not do so again."""
+        answer = self._until_taken("DELETE", f"/v1/turns/{self.name}/messages/{text.rsplit(maxsplit=1)[-1]}")
+        if answer[0] == HTTPStatus.OK:
+            self.withdrawn.add(text)
+        elif answer[0] != HTTPStatus.CONFLICT:
+            raise BrokenPromiseError(f"{text!r} could not be taken back: {answer}\n{self.world.explain()}")
+
+    def _until_taken(self, method: str, path: str, body: object = None) -> tuple[int, object]:
+        end = time.monotonic() + _BOUND
+        while (answer := self.ask(method, path, body)) is None or answer[0] >= HTTPStatus(500):
+            if time.monotonic() > end:
+                raise BrokenPromiseError(f"{method} {path} was not taken: {answer}\n{self.world.explain()}")
             if not self.world.daemon.running:
                 self.died = True
                 self.world.daemon.trigger.disarm()
                 self.world.daemon.start(ready=False)
             pause(0.02)
-        if answer[0] != HTTPStatus.ACCEPTED:
-            raise BrokenPromiseError(f"{text!r} was refused: {answer}\n{self.world.explain()}")
+        return answer
 
     def view(self, text: str) -> dict[str, object] | None:
         """What agentd says of a message."""
@@ -140,7 +154,7 @@ class Talk:
     def over(self, text: str) -> bool:
         """Whether agentd says that nothing more comes of a message."""
         view = self.view(text)
-        return view is not None and view["status"] in ("ended", "failed")
+        return view is not None and view["status"] in ("ended", "failed", "withdrawn")
 
     def amiss(self) -> Iterator[str]:
         """What is not as it must be."""
@@ -153,14 +167,20 @@ class Talk:
             if view is None:
                 yield f"{text}: agentd does not answer"
                 continue
-            if heard[text] > 1:
-                yield f"{text} was heard {heard[text]} times"
-            elif view["status"] == "ended":
-                if heard[text] != 1:
-                    yield f"{text} was heard {heard[text]} times, and is said to have ended"
-                yield from self._amiss_answer(text, view)
-            elif view["status"] != "failed" or text not in self.killed:
-                yield f"{text}, heard {heard[text]} times: {view}"
+            yield from self._amiss_end(text, view, heard[text])
+
+    def _amiss_end(self, text: str, view: dict[str, object], times: int) -> Iterator[str]:
+        if times > 1:
+            yield f"{text} was heard {times} times"
+        elif text in self.withdrawn:
+            if times or view["status"] != "withdrawn":
+                yield f"{text} was taken back, and heard {times} times: {view}"
+        elif view["status"] == "ended":
+            if times != 1:
+                yield f"{text} was heard {times} times, and is said to have ended"
+            yield from self._amiss_answer(text, view)
+        elif view["status"] != "failed" or text not in self.killed:
+            yield f"{text}, heard {times} times: {view}"
 
     def _amiss_answer(self, text: str, view: dict[str, object]) -> Iterator[str]:
         answer, asks = str(view["final_text"]), text.startswith("run ")
@@ -208,6 +228,12 @@ def killed_in_a_turn(world: World) -> str:
         talk.killed |= {*texts}
         for text in texts:
             talk.insist(text)
+        if "withdrawn" in point.name or chance.random() < 0.5:
+            texts.append(f"m{len(talk.said)}")
+            talk.said.append(texts[-1])
+            talk.killed.add(texts[-1])
+            talk.insist(texts[-1])
+            talk.take_back(texts[-1])
         reached = talk.died or await_death(world, _REACHED)
         daemon.kill()
         daemon.trigger.disarm()
