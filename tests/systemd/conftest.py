@@ -85,19 +85,25 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     version.write_text(text)
     later = folder / "later"
     _build(source, later)
+    download("requirements/run.txt", folder)
+    return folder
+
+
+def download(lock: str, folder: Path) -> None:
+    """Fetch the wheels that a lock of ours names, for the Python of the tree."""
+    assert TREE is not None
     python = subprocess.run(
         ["chroot", TREE, "/usr/bin/python3", "-c", "import platform; print(platform.python_version())"],
         check=True, capture_output=True, text=True,
     ).stdout.strip()  # fmt: skip
     requirements = folder / "requirements.txt"
-    requirements.write_text(_for_python(python, (ROOT / "requirements/run.txt").read_text()))
+    requirements.write_text(_for_python(python, (ROOT / lock).read_text()))
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", f"--python-version={python}",
          *(f"--platform={tag}_{os.uname().machine}" for tag in ("manylinux2014", "manylinux_2_17", "manylinux_2_28")),
          "--no-deps", f"--dest={folder}", f"--requirement={requirements}"],
         check=True,
     )  # fmt: skip
-    return folder
 
 
 def _for_python(version: str, lock: str) -> str:
