@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 
 import pytest
 
@@ -17,6 +19,8 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 TYPED = {
     "pip install 'agentd[gateway,redis]'": "tests/packaging installs extras",
     'agentctl message send --channel reviews --text "Which tests fail?"': "tests/gateway/channels/test_redis.py",
+    """redis-cli xadd agent:reviews '*' data '{"type": "user", "content": "Which tests fail?"}'""": "below",
+    """redis-cli xadd agent:reviews '*' type user content "Which tests fail?\"""": "below",
     "redis-cli xread streams agent:reviews 0": "Redis' own",
 }
 """Its commands, and who types them."""
@@ -37,6 +41,15 @@ def test_the_messages_of_the_page_are_understood() -> None:
     said, decided = (read(text.encode()) for kind, text in BLOCKS if kind == "json")
     assert said == Said("Which tests fail?", "room-7", {"ticket": 42}, "mine-1")
     assert isinstance(decided, Decided)
+
+
+def test_the_entries_of_the_page_are_understood() -> None:
+    added = [
+        shlex.split(line) for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if " xadd " in line
+    ]
+    whole, by_fields = (dict(zip(words[4::2], words[5::2], strict=True)) for words in added)
+    assert read(whole["data"].encode()) == Said("Which tests fail?")
+    assert read(json.dumps(by_fields).encode()) == Said("Which tests fail?")
 
 
 def test_the_commands_of_the_page_are_known() -> None:
