@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from agentd.gateway.http.body import few_unknown
 from agentd.gateway.http.errors import ApiError
 from agentd.text.quoting import show
 
@@ -35,7 +36,7 @@ def parse(shape: type[Parsed], body: object) -> Parsed:
     if not isinstance(body, Mapping):
         raise ApiError(HTTPStatus.BAD_REQUEST, "invalid_json", "the body must be a JSON object")
     try:
-        return shape.model_validate(body)
+        return shape.model_validate(few_unknown(body, shape))
     except ValidationError as found:
         first = found.errors(include_url=False)[0]
         param = _path(first["loc"])

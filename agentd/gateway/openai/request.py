@@ -9,15 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from agentd.gateway.http.errors import ApiError
 from agentd.gateway.openai.choices import CacheRetention, Includable, Reasoning, ServiceTier, TextConfig
 from agentd.gateway.openai.refusal import refuse
 
+_MOST_PAIRS: Final = 16
+
+
+def _few_pairs(value: object) -> object:
+    """Refuse too many before each is looked at: an error would be made of each that is wrong, which takes seconds."""
+    if isinstance(value, dict) and len(value) > _MOST_PAIRS:
+        raise PydanticCustomError(
+            "too_long", "Dictionary should have at most {most} items, not {found}",
+            {"most": _MOST_PAIRS, "found": len(value)},
+        )  # fmt: skip
+    return value
+
+
 Metadata: TypeAlias = Annotated[
     dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
-    Field(max_length=16),
+    Field(max_length=_MOST_PAIRS),
+    BeforeValidator(_few_pairs),
 ]
 Number: TypeAlias = Annotated[float, Field(strict=True)]
 Whole: TypeAlias = Annotated[int, Field(strict=True, ge=0)]
@@ -48,7 +63,7 @@ class CreateResponse(BaseModel):
     metadata: Metadata | None = None
 
     # Shown again, or passed over.
-    include: list[Includable] | None = None
+    include: Annotated[list[Includable], Field(fail_fast=True)] | None = None
     parallel_tool_calls: StrictBool | None = None
     prompt_cache_key: str | None = None
     prompt_cache_options: dict[str, object] | None = None

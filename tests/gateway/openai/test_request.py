@@ -11,7 +11,9 @@ from openai.types.responses.response_create_params import ResponseCreateParamsSt
 from openai.types.responses.response_includable import ResponseIncludable
 from openai.types.responses.service_tier import ServiceTier
 from openai.types.shared import Reasoning as OfClient
+from pydantic import ValidationError
 
+from agentd.gateway.http.body import few_unknown
 from agentd.gateway.http.errors import ApiError
 from agentd.gateway.openai.chat import CreateCompletion, check_completion, items_of_messages
 from agentd.gateway.openai.choices import Reasoning
@@ -157,6 +159,24 @@ def test_every_word_of_the_client_is_known() -> None:
         check(parse(CreateResponse, {**RESPONSE, "prompt_cache_retention": word}))
     check(parse(CreateResponse, {**RESPONSE, "include": words_of(ResponseIncludable)}))
     assert Reasoning.__annotations__.keys() == OfClient.__annotations__.keys()
+
+
+@pytest.mark.parametrize("more", [{"include": ["nonsense"] * 99}, {"metadata": {str(n): n for n in range(99)}}])
+def test_what_is_wrong_many_times_is_one_error(more: JsonObject) -> None:
+    with pytest.raises(ValidationError) as wrong:
+        CreateResponse.model_validate({**RESPONSE, **more})
+    assert wrong.value.error_count() == 1
+
+
+def test_of_many_unknown_parameters_the_first_are_looked_at() -> None:
+    many = {**{f"x{n}": n for n in range(1000)}, **RESPONSE}
+    few = few_unknown(many, CreateResponse)
+    assert isinstance(few, dict)
+    assert [*few] == [*(name for name in CreateResponse.model_fields if name in RESPONSE), "x0", "x1", "x2", "x3", "x4"]
+    assert few_unknown(RESPONSE, CreateResponse) is RESPONSE
+    with pytest.raises(ApiError) as refused:
+        parse(CreateResponse, many)
+    assert (refused.value.param, refused.value.code) == ("x0", "unknown_parameter")
 
 
 def test_another_word_is_told_with_those_that_may_be() -> None:
