@@ -162,7 +162,7 @@ async def test_who_reads_nothing_is_cut_off_and_costs_no_memory_and_others_go_on
     serving: Serving, socket_path: Path, journal: Journal
 ) -> None:
     with capture_logs() as logs, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stuck:
-        async with asyncio.timeout(30), serving(answer=0.2), connected(socket_path) as (reader, writer):
+        async with asyncio.timeout(30), serving(answer=1.0), connected(socket_path) as (reader, writer):
             stuck.connect(str(socket_path))
             stuck.sendall(follow("&since=0"))
             writer.write(follow("&since=0"))

@@ -60,9 +60,11 @@ def test_a_message_that_waits_is_work_so_an_old_end_is_not_told_again(world: Wor
 
 @pytest.mark.thorough
 def test_of_several_workers_the_first_event_is_told_and_no_other_is_lost(world: World) -> None:
-    first, second = world.spawn("one").id, world.spawn("two STUB-SLEEP:1").id
+    gate = world.daemon.folder / "gate"
+    first, second = world.spawn("one").id, world.spawn(f"two STUB-UNTIL:{gate}").id
     told = world.run(lambda pool: observe(pool, [second, first], patience=60))
     assert (told.worker, told.event) == (first, "completed")
+    gate.touch()
     told = world.run(lambda pool: observe(pool, [second, first], patience=60, cursor=told.cursor))
     assert (told.worker, told.event) == (second, "completed")
     over = world.run(lambda pool: observe(pool, [second, first], patience=0, cursor=told.cursor))

@@ -117,7 +117,7 @@ def test_only_orphans_that_are_proven_and_that_nobody_talks_to_are_ended(orphans
         assert reapable(RUN, [agent, *found], 3600.0) == [], "no turn that ended an hour ago has left them"
         stale = ProcessIdentity(stays.pid, 1)
         wait_for(lambda: _ignores_term(deaf), what="it ignores SIGTERM")
-        ended = end_processes(RUN, [stale, *(each.identity for each in proven)], grace=0.5)
+        ended = end_processes(RUN, [stale, *(each.identity for each in proven)], grace=2.0)
         assert {each.process.pid: each.killed for each in ended} == {plain: False, gone: False, deaf: True}
         assert stays.poll() is None, "its pid was another's before"
     finally:

@@ -195,13 +195,17 @@ async def test_killing_the_server_ends_it_with_all_sessions_and_its_socket(serve
     await asyncio.to_thread(wait_for, lambda: not alive(pane.pid))
 
 
+def answers_within(server: TmuxServer, limit: float) -> None:
+    """Give up what is asked on the connection that there is; another one has its time, as to start a server has."""
+    assert server._connection is not None
+    server._connection._answer_limit = limit
+
+
 async def test_a_server_that_does_not_answer_is_killed(server: TmuxServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentd.tmux.server_process._END_LIMIT", 0.5)
     monkeypatch.setattr("agentd.tmux.connection._LEAVE_LIMIT", 0.05)
     assert server.identity is not None
-    await server.close()
-    server._answer_limit = 0.1
-    await server.connect()
+    answers_within(server, 0.1)
     os.kill(server.identity.pid, signal.SIGSTOP)
     await server.kill_server()
     assert not alive(server.identity.pid)
@@ -221,9 +225,7 @@ async def test_a_server_that_does_not_end_keeps_its_socket_and_is_named(
     monkeypatch.setattr("agentd.tmux.server_process._END_LIMIT", 0.5)
     monkeypatch.setattr("agentd.tmux.connection._LEAVE_LIMIT", 0.05)
     assert server.identity is not None
-    await server.close()
-    server._answer_limit = 0.1
-    await server.connect()
+    answers_within(server, 0.1)
     os.kill(server.identity.pid, signal.SIGSTOP)
     # As if tmux named a process of somebody else.
     monkeypatch.setattr("agentd.tmux.server_process.started_by", lambda *_: False)
