@@ -18,11 +18,11 @@ from tests.daemon.support import (
     of_run,
     own_home,
     run_times,
-    running,
     runs,
     start,
     stay,
 )
+from tests.daemon.test_events import kinds
 from tests.support.daemon import Daemon
 
 
@@ -125,5 +125,6 @@ def test_a_timeout_counts_anew_for_a_changed_agent(daemon: Daemon) -> None:
     start(daemon, stay("a", timeout="500ms"))
     daemon.wait_state("a", "timed_out")
     declare(daemon, stay("a", timeout="500ms", restarted_at="now"))
-    running(daemon, "a")
+    # It runs for half a second: too short to be sure to see it.
+    daemon.wait_for(lambda: kinds(daemon, "a").count("timed_out") == 2, what="it has run out of time again")
     daemon.wait_state("a", "timed_out")
