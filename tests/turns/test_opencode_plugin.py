@@ -186,9 +186,10 @@ async def test_a_plugin_that_does_not_answer_costs_the_request_alone(monkeypatch
         await other.say(*prompt("m1", "go"), ASKED)
         await until(doing(watch, Activity.WAITING_PERMISSION))
         other.silent = True
-        with monkeypatch.context() as impatient, pytest.raises(NoAnswerError):
+        with monkeypatch.context() as impatient:
             impatient.setattr("agentd.turns.opencode.server.Server.post.__defaults__", (0.05,))
-            await watch.answer(None, Answer(Decision.ALLOW))
+            with pytest.raises(NoAnswerError):
+                await watch.answer(None, Answer(Decision.ALLOW))
         other.silent = False
         await watch.answer(None, Answer(Decision.ALLOW))
         assert adapter.voice.conversation.requests == ()
