@@ -155,7 +155,7 @@ class Record:
             began=self.began,
             began_wall=self.began_wall,
             due=self.due,
-            limited=self.limited,
+            limited=None if self.limited is None else self.limited.taken_up,
             hold=self.hold,
             claims=self.claims,
             stalled=self.stalled,

@@ -57,6 +57,17 @@ class Limited:
         """What of it a later daemon must know."""
         return replace(self, look=None)
 
+    @property
+    def taken_up(self) -> Limited:
+        """As a later daemon takes it up: it tells once more, by the same number, what may not have been told.
+
+        Nothing else would ever have such an agent go on, and what was told by that number is not told twice.
+        """
+        if not self.told or self.hit is None:
+            return self
+        why = "it was to be told to go on when agentd ended"
+        return replace(self, told=False, due=self.hit.at, why=why, resumes=max(0, self.resumes - 1))
+
 
 def spread(agent: str, run_id: str) -> float:
     """Where in the span of the jitter this run of this agent goes on, from 0 to 1."""

@@ -98,6 +98,24 @@ def test_a_limit_that_it_hits_again_before_it_was_seen_to_go_on_is_another() -> 
     assert (story.life.limited.due, story.life.limited.resumes) == (WALL + 2000, 1)
 
 
+def test_what_may_not_have_been_told_when_agentd_was_killed_is_told_by_the_next_under_the_same_number() -> None:
+    story = at_limit()
+    (first,) = story.tick(1000).effects
+    for _ in range(2):
+        kept = recorded(story)
+        assert kept.run is not None
+        story = Story(replace(kept, run=replace(kept.run, launched=500.0))).started(1500)
+        assert story.wait() == 0
+        assert story.tick(1500).effects == (first,)
+        assert story.life.limited is not None
+        assert (story.life.limited.told, story.life.limited.resumes) == (True, 1)
+    # It goes on: nothing is left to be told.
+    sees(story, 2001, Activity.WORKING)
+    left = recorded(story).limited
+    assert left is not None
+    assert (left.due, left.resumes) == (None, 1)
+
+
 def test_a_later_word_on_a_limit_that_it_was_told_to_go_on_from_is_no_news() -> None:
     before = at_limit().tick(1000)
     after = sees(Story(before.life), 1001, Activity.USAGE_LIMIT, hit(10, 1003))
