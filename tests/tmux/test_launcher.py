@@ -104,7 +104,8 @@ def exit_status(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def folder(session_folder: Path) -> Path:
     made = session_folder / "launcher"
-    made.mkdir()
+    # It may be asked for again, where tests come in another order.
+    made.mkdir(exist_ok=True)
     return made
 
 
