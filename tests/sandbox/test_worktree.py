@@ -84,7 +84,7 @@ def test_it_commits_and_changes_nothing_that_git_executes(sandboxed: Sandboxed, 
 def test_a_read_only_checkout_is_one(sandboxed: Sandboxed, kind: str) -> None:
     daemon = sandboxed.daemon
     tree = daemon.data / "worktrees/a"
-    script = 'chmod u+w . 2>/dev/null; if echo x 2>/dev/null >"$1"; then exit 3; fi; git --no-pager log --format=%s; exit 0'
+    script = 'chmod u+w . 2>/dev/null; if echo x 2>/dev/null >"$1"; then exit 3; fi; git -P log --format=%s; exit 0'
     agent = {
         "name": "a",
         "type": "sandboxed",
