@@ -8,6 +8,7 @@ from collections.abc import Collection
 import structlog
 
 from agentd.model.events import Detail, Event, EventKind
+from agentd.model.states import AgentState
 from agentd.supervise.hold_changes import hold_events
 from agentd.supervise.host import Host
 from agentd.supervise.life import Life, Run
@@ -49,6 +50,8 @@ class Reporter:
                 self._held.append(event)
             else:
                 self._host.emit(event)
+        if change.new_state and life.state is AgentState.STOPPING and life.run is not None:
+            self._host.watcher.stopping(life.run.id)
         self._run_ended(before, life)
 
     def limit(self, before: Life, life: Life) -> None:

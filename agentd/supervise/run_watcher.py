@@ -137,6 +137,10 @@ class RunWatcher(Protocol):
         """The run's process exists."""
         ...
 
+    def stopping(self, run_id: str) -> None:
+        """The run is being ended: what is said to it now would be lost with it."""
+        ...
+
     def ended(self, run_id: str, *, succeeded: bool, killed: bool = False) -> None:
         """The run ended, or could not be launched."""
         ...
@@ -213,6 +217,9 @@ class NoWatcher:
         bound.close()
 
     def started(self, run: StartedRun) -> None:
+        """Nothing to do."""
+
+    def stopping(self, run_id: str) -> None:
         """Nothing to do."""
 
     def ended(self, run_id: str, *, succeeded: bool, killed: bool = False) -> None:

@@ -15,6 +15,7 @@ from agentd.harness.additions import HOOK_VARIABLE, HOOKED, SANDBOXED, Additions
 from agentd.launch.hooks_folder import FILE, INSIDE, SOCKET
 from agentd.launch.preflight import PreflightError
 from agentd.model.spec import AgentSpec, AgentType, Network
+from agentd.model.states import AgentState
 from agentd.sandbox.maker import Ready
 from agentd.supervise import stall_steps
 from agentd.supervise.desired import DesiredAgent
@@ -139,6 +140,8 @@ def watch_run(host: Host, life: Life, described: Description, handle: RunHandle)
         goes_on=stall_steps.resumed(life),
     )
     host.watcher.started(run)
+    if life.state is AgentState.STOPPING:
+        host.watcher.stopping(handle.run_id)
 
 
 def serve_hooks(host: Host, agent: str, run_id: str, memo: Mapping[str, str]) -> None:

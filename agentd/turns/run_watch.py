@@ -56,6 +56,8 @@ class RunWatch:
         self._task: asyncio.Task[None] | None = None
         self._usage = LateUsage(lambda: self.conversation, lambda usage: self._reporter.event(usage, self.conversation))
         self._over = False
+        self.stops = False
+        """Whether it is being ended."""
         self._doing.judge()
 
     @property
@@ -248,7 +250,7 @@ class RunWatch:
 
     def listens(self) -> bool:
         """Whether it is the user's move, and the run takes a message."""
-        if self._watched.watch is None or self._over or self.current is None:
+        if self._watched.watch is None or self._over or self.stops or self.current is None:
             return False
         if self.at_work or self.conversation.requests:
             return False

@@ -293,6 +293,10 @@ class TurnsThread:
         """Follow these rules for what agents ask for."""
         self._to_thread(partial(self._turns.approve, rules))
 
+    def stopping(self, run_id: str) -> None:
+        """Hand a run no message any more."""
+        self._to_thread(partial(self._turns.stopping, run_id))
+
     def ended(self, run_id: str, *, succeeded: bool, killed: bool = False) -> None:
         """Watch a run no more."""
         self._panes.pop(run_id, None)

@@ -141,6 +141,11 @@ class Turns:
         elif self._runs.get(watch.run_id) is watch:
             self.deliveries.began(watch.agent, watch)
 
+    def stopping(self, run_id: str) -> None:
+        """Hand a run no message any more: the agent's next run gets what waits."""
+        if (watch := self._runs.get(run_id)) is not None:
+            watch.stops = True
+
     def ended(self, run_id: str, *, succeeded: bool, killed: bool = False) -> None:
         """Watch a run no more."""
         watch = self._runs.pop(run_id, None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import sqlite3
 import sys
 import threading
@@ -227,6 +229,21 @@ def test_a_program_is_answered_once_what_it_told_is_kept(agent: Listener) -> Non
     assert agent.send("m2", "two")[0] == 202
     agent.wait("m2", "ended")
     assert agent.heard() == ["slow one", "two"]
+
+
+@pytest.mark.thorough
+def test_a_message_to_an_agent_that_is_being_ended_waits_for_its_next_run(daemon: Daemon) -> None:
+    # Its program does not end by C-c, and SIGTERM comes half a minute later.
+    agent = started(daemon, Listener(daemon, grace_period="60s"))
+    pid = daemon.agents()["a"]["pid"]
+    assert pid is not None
+    daemon.write_jcard(jcard({**agent.table, "env": {"CHANGED": "yes"}}))
+    daemon.wait_state("a", "stopping")
+    assert agent.send("m1", "hello")[0] == 202
+    assert agent.message("m1")["status"] == "queued"
+    os.kill(pid, signal.SIGKILL)
+    assert agent.wait("m1", "ended")["final_text"] == "I hear: hello"
+    assert agent.heard() == ["hello"]
 
 
 @pytest.mark.thorough
