@@ -50,6 +50,7 @@ _AT_THE_CONTROLLER = ("keeping", "kept", "moving", "moved")
 STEPS = (*_AT_A_HOST, *_AT_THE_CONTROLLER)
 """What may be the last that somebody did."""
 VICTIMS = ("node", "controller", "agentd", "node and agentd", "host", "cut", "cut and agentd", "cut, without agentd")
+_END_AGENTD = ("agentd", "cut, without agentd", "node and agentd", "host", "cut and agentd")
 _OPERATIONS = ("more", "fewer", "change", "drain", "move", "nothing")
 _MOST = 4
 _REACHED = 1.0
@@ -245,13 +246,12 @@ class Fleet:
         match fault.victim:
             case "cut":
                 self.cut.add(fault.host)
-            case "agentd" | "cut, without agentd" | "node and agentd" | "host":
-                os.kill(daemon.pid, signal.SIGKILL)
             case "cut and agentd":
                 self.cut.add(fault.host)
-                os.kill(daemon.pid, signal.SIGKILL)
             case _:
                 pass
+        if fault.victim in _END_AGENTD:
+            os.kill(daemon.pid, signal.SIGKILL)
 
     async def suffer(self, fault: Fault) -> None:
         """Wait for a fault to happen, and bring it about where its step is not passed; then see it through."""
@@ -259,6 +259,9 @@ class Fleet:
         if not fault.done:
             fault.done = True
             self._strike(fault)
+        if fault.victim in _END_AGENTD:
+            # On a loaded machine that takes a while, and one that still runs would not be started again.
+            await self.until(lambda: not self.daemons[fault.host].running, _BOUND)
         match fault.victim:
             case "node" | "node and agentd":
                 await self._bury_node(fault.host)
