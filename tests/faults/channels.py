@@ -154,8 +154,7 @@ def killed_on_a_channel(world: World) -> str:
         talk.launch()
     reached = talk.died(_REACHED) if victim == "point" else _strike(channel, victim)
     talk.trigger.disarm()
-    if talk.process is None or talk.process.poll() is not None:
-        talk.start()
+    talk.go_on()
     try:
         world.await_true(lambda: channel.over(texts), "all messages are answered", _BOUND)
     except BrokenPromiseError as error:

@@ -105,6 +105,18 @@ class Talk:
         environment, log = daemon.environment(), daemon.folder / "gateway.log"
         self.process = self.home.launch(argv, environment, self.trigger, log)
 
+    @property
+    def gone(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def go_on(self) -> None:
+        """Have it there: what has just passed its point may still be dying."""
+        self.world.await_true(
+            lambda: self.gone or self.ask("GET", "/health") is not None, "the gateway answers, or ends"
+        )
+        if self.gone:
+            self.start()
+
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
@@ -166,7 +178,7 @@ class Talk:
         while (answer := self.ask("POST", path, body, key)) is None:
             if time.monotonic() > end:
                 raise BrokenPromiseError(f"POST {path} was not answered for {_BOUND:g} s")
-            if self.process is None or self.process.poll() is not None:
+            if self.gone:
                 self.trigger.disarm()
                 self.start()
             pause(0.02)
@@ -283,8 +295,7 @@ def killed_in_a_conversation(world: World) -> str:
     reached = _strike(talk, victim)
     if victim == "point":
         talk.trigger.disarm()
-    if talk.process is None or talk.process.poll() is not None:
-        talk.start()
+    talk.go_on()
     try:
         world.await_true(lambda: all(_over(talk, text) for text in texts), "all messages are answered", _BOUND)
     except BrokenPromiseError as error:

@@ -123,7 +123,7 @@ POINTS = (
 )
 BY_NAME = {point.name: point for point in POINTS}
 
-_LAYOUT = struct.Struct("iid")
+_LAYOUT = struct.Struct("iiid")
 _NONE = -1
 
 
@@ -139,10 +139,15 @@ class Trigger:
     def __init__(self, points: Sequence[Point] = POINTS) -> None:
         self._points = points
         self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+        self._armed = 0
+        """How often it was armed, where it is; which time it counts, in the process that is to suffer."""
+        self._passes = 0
+        """What that process has counted."""
         self.disarm()
 
     def arm(self, point: Point, passes: int) -> None:
         """Kill it when it passes this point for the so-manyeth time from now on."""
+        self._armed += 1
         self._write(self._points.index(point), passes, self.clock_offset)
 
     def disarm(self) -> None:
@@ -152,24 +157,29 @@ class Trigger:
     @property
     def clock_offset(self) -> float:
         """Seconds by which its wall clock is wrong."""
-        return float(_LAYOUT.unpack_from(self._memory)[2])
+        return float(_LAYOUT.unpack_from(self._memory)[3])
 
     @clock_offset.setter
     def clock_offset(self, seconds: float) -> None:
-        index, passes, _ = _LAYOUT.unpack_from(self._memory)
+        index, passes, _, _ = _LAYOUT.unpack_from(self._memory)
         self._write(index, passes, seconds)
 
     def _write(self, index: int, passes: int, offset: float) -> None:
-        _LAYOUT.pack_into(self._memory, 0, index, passes, offset)
+        _LAYOUT.pack_into(self._memory, 0, index, passes, self._armed, offset)
 
     def passed(self, index: int) -> None:
-        """Count a pass of a point, and die of it if it is the one."""
-        armed, passes, offset = _LAYOUT.unpack_from(self._memory)
-        if armed != index:
+        """Count a pass of a point, and die of it if it is the one.
+
+        The count is this process's own: written to the memory, it could arm again what was just disarmed.
+        """
+        point, passes, armed, _ = _LAYOUT.unpack_from(self._memory)
+        if point != index:
             return
-        if passes <= 1:
+        if armed != self._armed:
+            self._armed, self._passes = armed, 0
+        self._passes += 1
+        if self._passes >= passes:
             os.kill(os.getpid(), signal.SIGKILL)
-        self._write(armed, passes - 1, offset)
 
     def install(self) -> None:
         """Wrap every point's function, and the wall clock, in this process."""
