@@ -152,12 +152,15 @@ class Kafka:
         try:
             partitions = [*consumer.assignment()]
             ends = await consumer.end_offsets(partitions)
-            left, found = {each for each in partitions if ends[each]}, []
-            while left:
-                for partition, records in (await consumer.getmany(timeout_ms=200)).items():
+            left, found, more = {each for each in partitions if ends[each]}, [], True
+            # What it says of the ends may be old: over 50 s were seen.
+            while left or more:
+                read = await consumer.getmany(timeout_ms=200)
+                for partition, records in read.items():
                     found += [json.loads(record.value) for record in records]
                     if records[-1].offset + 1 >= ends[partition]:
                         left.discard(partition)
+                more = bool(read)
         finally:
             await consumer.stop()
         return found

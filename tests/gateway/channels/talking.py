@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -89,43 +90,49 @@ class Topic:
             await producer.stop()
         return [f"{each.topic}/{each.partition}/{each.offset}" for each in sent]
 
-    async def all(self, kind: str) -> list[Any]:
-        """All messages of a type that are there now."""
-        said = [_parsed(each) for each in await self.values()]
-        return [each for each in said if isinstance(each, dict) and each.get("type") == kind]
+    async def values(self, wanted: Callable[[list[bytes]], bool], limit: float = 60.0) -> list[bytes]:
+        """Read all from the beginning until it is what is wanted, and what follows that at once."""
+        async with asyncio.timeout(limit):
+            # A topic may be made meanwhile, and a broker that was just started may tell of some partitions alone.
+            while not wanted(found := await self._read(wanted)):
+                pass
+        return found
 
-    async def values(self) -> list[bytes]:
-        """All that is there now."""
+    async def _read(self, wanted: Callable[[list[bytes]], bool]) -> list[bytes]:
+        """Read for some seconds. Where partitions end is not asked: the broker's answer may be as old."""
+        found: list[bytes] = []
         consumer = AIOKafkaConsumer(self.name, **self._options, auto_offset_reset="earliest")
         await consumer.start()
         try:
-            partitions = [*consumer.assignment()]
-            ends = await consumer.end_offsets(partitions)
-            left = {each for each in partitions if ends[each]}
-            found: list[bytes] = []
-            while left:
-                for partition, records in (await consumer.getmany(timeout_ms=200)).items():
-                    found += [record.value for record in records]
-                    if records[-1].offset + 1 >= ends[partition]:
-                        left.discard(partition)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(10.0):
+                    while not wanted(found):
+                        found += await _some(consumer)
+                    found += await _some(consumer)
         finally:
             await consumer.stop()
         return found
 
     async def await_answers(self, *wanted: str) -> list[Any]:
         """Wait until these are answered, each once, and nothing else is."""
-        found: list[Any] = []
-        async with asyncio.timeout(50):
-            # A broker that was just started may tell of some partitions alone.
-            while len(found) < len(wanted):
-                found = await self.all("assistant")
+        found = _answers(await self.values(lambda values: len(_answers(values)) >= len(wanted)))
         assert sorted(each["content"] for each in found) == sorted(wanted)
         return found
 
     async def await_each(self, *wanted: str) -> None:
         """Wait until these are answered, each by one answer, however often that was sent."""
-        by_id: dict[str, str] = {}
-        async with asyncio.timeout(200):
-            while {*wanted} - {*by_id.values()}:
-                by_id = {each["id"]: each["content"] for each in await self.all("assistant")}
-        assert sorted(by_id.values()) == sorted(wanted)
+
+        def by_id(values: list[bytes]) -> dict[str, str]:
+            return {each["id"]: each["content"] for each in _answers(values)}
+
+        found = await self.values(lambda values: {*wanted} <= {*by_id(values).values()}, 200)
+        assert sorted(by_id(found).values()) == sorted(wanted)
+
+
+async def _some(consumer: AIOKafkaConsumer) -> list[bytes]:
+    return [each.value for records in (await consumer.getmany(timeout_ms=500)).values() for each in records]
+
+
+def _answers(values: list[bytes]) -> list[Any]:
+    said = [_parsed(each) for each in values]
+    return [each for each in said if isinstance(each, dict) and each.get("type") == "assistant"]

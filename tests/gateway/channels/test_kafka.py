@@ -36,9 +36,8 @@ async def test_a_topic_is_answered_and_bad_messages_do_not_stop_it(gateway: Gate
     gateway.daemon.wait_for(lambda: status(gateway)["counts"].get("own", 0) >= 9, what="its own are passed over")
     counts = status(gateway)["counts"]
     assert (counts["taken"], counts["dead"], counts["skipped"]) == (3, 2, 2)
-    dead: list[Any] = []
-    while len(dead) < 2:
-        dead = [json.loads(each) for each in await Topic(broker.server, "mcp_agent_c.dead").values()]
+    aside = await Topic(broker.server, "mcp_agent_c.dead").values(lambda values: len(values) >= 2)
+    dead = [json.loads(each) for each in aside]
     assert sorted(each["message"] for each in dead) == ["\\xff", '{"type":"user"']
     assert all(each["source"].startswith("mcp_agent_c/") and each["reason"] for each in dead)
 
@@ -60,9 +59,8 @@ async def test_what_is_too_large_does_not_stop_a_topic(gateway: Gateway, broker:
         "You said: many numbers": ({}, True),
         "You said: after all": ({}, None),
     }
-    dead: list[Any] = []
-    while len(dead) < 3:
-        dead = [json.loads(each) for each in await Topic(broker.server, "mcp_agent_c.dead").values()]
+    aside = await Topic(broker.server, "mcp_agent_c.dead").values(lambda values: len(values) >= 3)
+    dead = [json.loads(each) for each in aside]
     assert len(dead) == shown["counts"]["dead"] == 3
 
 
